@@ -1,0 +1,160 @@
+# SPDX-License-Identifier: Apache-2.0
+# make            the programs, in build/
+# make check      unit tests, golden and should-fail files, crash simulation,
+#                 CLI scripts; needs only what tests/setup installs
+# make check-all  installs what is missing, then runs every test there is
+# make demo       installs what is missing, builds, does the main job for real
+# make bench      beside the peers; make fuzz [FUZZ_SECONDS=60]
+# make install    PREFIX=/usr/local, DESTDIR=
+#
+# CC=clang, BUILD=dir, SANITIZE=address,undefined or thread.
+
+BUILD ?= build
+CC := $(if $(filter default,$(origin CC)),gcc,$(CC))
+PREFIX ?= /usr/local
+PKG_CONFIG ?= pkg-config
+FUZZ_SECONDS ?= 60
+
+FORMAT_PKGS := libzstd libcrypto liburing libxxhash
+CLI_PKGS := jansson
+TEST_PKGS := cmocka
+
+pkg_cflags = $(shell $(PKG_CONFIG) --cflags $(1) 2>/dev/null)
+pkg_libs = $(shell $(PKG_CONFIG) --libs $(1) 2>/dev/null)
+
+WARNINGS := -Wall -Wextra -Wconversion -Wshadow -Wstrict-prototypes \
+	-Wmissing-prototypes -Wvla -Wformat=2 -Wno-format-nonliteral -Werror
+CFLAGS ?= -O2 -g
+ALL_CFLAGS := -std=gnu11 -D_GNU_SOURCE -iquote . $(WARNINGS) -fPIC \
+	-fno-strict-aliasing -fstack-protector-strong -pthread -MMD -MP $(CFLAGS)
+ALL_LDFLAGS := -pthread -Wl,-z,relro,-z,now $(LDFLAGS)
+ifneq ($(SANITIZE),)
+ALL_CFLAGS += -fsanitize=$(SANITIZE) -fno-omit-frame-pointer \
+	-fno-sanitize-recover=all -DSANITIZED=1
+ALL_LDFLAGS += -fsanitize=$(SANITIZE)
+endif
+ifneq ($(FUZZ),)
+ALL_CFLAGS += -fsanitize=fuzzer-no-link
+endif
+
+FORMAT_SRC := $(wildcard format/base/*.c format/store/*.c)
+VMSNAP_SRC := $(wildcard vmsnap/*.c)
+CLI_SRC := $(wildcard cli/*.c)
+RIG_SRC := $(wildcard tests/sim/*.c tests/rig/*.c)
+UNIT_SRC := $(wildcard tests/unit/test_*.c)
+CRASH_SRC := $(wildcard tests/crash/crash_*.c)
+FUZZ_SRC := $(wildcard tests/fuzz/fuzz_*.c)
+BENCH_SRC := $(wildcard tests/bench/*.c)
+
+obj = $(patsubst %.c,$(BUILD)/obj/%.o,$(1))
+bin = $(patsubst tests/%.c,$(BUILD)/tests/%,$(1))
+
+LIB_FORMAT := $(BUILD)/libvmsnap-format.a
+LIB_VMSNAP := $(BUILD)/libvmsnap.a
+LIB_RIG := $(BUILD)/librig.a
+LIBS := $(LIB_VMSNAP) $(LIB_FORMAT)
+FORMAT_LIBS := $(call pkg_libs,$(FORMAT_PKGS))
+
+PROGRAMS := $(if $(CLI_SRC),$(BUILD)/vmsnap $(BUILD)/vmsnap.1)
+UNIT_BIN := $(call bin,$(UNIT_SRC))
+CRASH_BIN := $(call bin,$(CRASH_SRC))
+FUZZ_BIN := $(call bin,$(FUZZ_SRC))
+BENCH_BIN := $(call bin,$(BENCH_SRC))
+
+all: $(PROGRAMS) $(LIBS)
+
+$(BUILD)/obj/%.o: %.c Makefile
+	@mkdir -p $(@D)
+	$(CC) $(ALL_CFLAGS) $(call pkg_cflags,$(FORMAT_PKGS) $(CLI_PKGS)) -c -o $@ $<
+
+$(LIB_FORMAT): $(call obj,$(FORMAT_SRC))
+$(LIB_VMSNAP): $(call obj,$(VMSNAP_SRC))
+$(LIB_RIG): $(call obj,$(RIG_SRC))
+$(LIB_FORMAT) $(LIB_VMSNAP) $(LIB_RIG):
+	@mkdir -p $(@D)
+	rm -f $@
+	ar rcs $@ $(filter %.o,$^)
+
+$(BUILD)/vmsnap: $(call obj,$(CLI_SRC)) $(LIBS)
+	$(CC) $(ALL_LDFLAGS) -o $@ $^ $(FORMAT_LIBS) $(call pkg_libs,$(CLI_PKGS))
+
+$(BUILD)/vmsnap.1: cli/vmsnap.1.scd
+	@mkdir -p $(@D)
+	scdoc <$< >$@.new && mv $@.new $@
+
+$(UNIT_BIN) $(CRASH_BIN): $(BUILD)/tests/%: $(BUILD)/obj/tests/%.o $(LIB_RIG) $(LIBS)
+	@mkdir -p $(@D)
+	$(CC) $(ALL_LDFLAGS) -o $@ $^ $(FORMAT_LIBS) $(call pkg_libs,$(TEST_PKGS))
+
+$(BENCH_BIN): $(BUILD)/tests/%: $(BUILD)/obj/tests/%.o $(LIBS)
+	@mkdir -p $(@D)
+	$(CC) $(ALL_LDFLAGS) -o $@ $^ $(FORMAT_LIBS) -lm
+
+# With FUZZ=1 (clang) a libFuzzer program; without, one that replays files.
+$(FUZZ_BIN): $(BUILD)/tests/%: $(BUILD)/obj/tests/%.o $(LIB_RIG) $(LIBS) \
+	$(if $(FUZZ),,$(BUILD)/obj/tests/fuzz/replay_main.o)
+	@mkdir -p $(@D)
+	$(CC) $(ALL_LDFLAGS) $(if $(FUZZ),-fsanitize=fuzzer) -o $@ $^ $(FORMAT_LIBS)
+
+programs: $(PROGRAMS)
+unit: $(UNIT_BIN)
+crash: $(CRASH_BIN)
+fuzzers: $(FUZZ_BIN)
+benches: $(BENCH_BIN)
+tests: unit crash fuzzers
+
+check: all tests
+	tests/run --build $(BUILD) check
+
+check-unit: unit
+	tests/run --build $(BUILD) unit
+
+check-root: all
+	tests/run --build $(BUILD) root
+
+check-asan:
+	$(MAKE) BUILD=$(BUILD)/asan SANITIZE=address,undefined check
+
+check-tsan:
+	$(MAKE) BUILD=$(BUILD)/tsan SANITIZE=thread all unit
+	tests/run --build $(BUILD)/tsan tsan
+
+check-all:
+	tests/setup check
+	bash .ci/run --no-setup
+
+demo:
+	tests/setup demo
+	$(MAKE) all
+	tests/demo $(BUILD)
+
+bench:
+	tests/setup bench
+	$(MAKE) all benches
+	tests/bench/run.py --build $(BUILD)
+
+fuzz:
+	$(MAKE) CC=clang FUZZ=1 BUILD=$(BUILD)/fuzz SANITIZE=address,undefined fuzzers
+	tests/fuzz/run --build $(BUILD)/fuzz --seconds $(FUZZ_SECONDS)
+
+lint:
+	tests/lint/all
+
+install: all
+	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/share/man/man1 \
+		$(DESTDIR)$(PREFIX)/share/bash-completion/completions
+	install -m 755 $(BUILD)/vmsnap $(DESTDIR)$(PREFIX)/bin/vmsnap
+	install -m 644 $(BUILD)/vmsnap.1 $(DESTDIR)$(PREFIX)/share/man/man1/vmsnap.1
+	$(BUILD)/vmsnap completion bash \
+		>$(DESTDIR)$(PREFIX)/share/bash-completion/completions/vmsnap
+
+clean:
+	rm -rf $(BUILD)
+
+.PHONY: all programs unit crash fuzzers benches tests check check-unit \
+	check-root check-asan check-tsan check-all demo bench fuzz lint install \
+	clean
+.SECONDARY:
+.DELETE_ON_ERROR:
+
+-include $(shell find $(BUILD)/obj -name '*.d' 2>/dev/null)

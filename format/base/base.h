@@ -11,14 +11,14 @@
 
 #include "format/base/err.h"
 
-#define KIB 1024ULL
-#define MIB (1024 * KIB)
-#define GIB (1024 * MIB)
-#define TIB (1024 * GIB)
+#define KIB               1024ULL
+#define MIB               (1024 * KIB)
+#define GIB               (1024 * MIB)
+#define TIB               (1024 * GIB)
 
 #define ARRAY_SIZE(array) (sizeof(array) / sizeof((array)[0]))
-#define container_of(pointer, type, member)                                    \
-	((type *)(void *)((char *)(pointer) - offsetof(type, member)))
+#define container_of(pointer, type, member) \
+	((type *)(void *)((char *)(pointer)-offsetof(type, member)))
 
 static inline void autofree_run(void *p)
 {

@@ -24,7 +24,7 @@
 #define ERR_TEXT_MAX 768
 
 struct err {
-	int code;		 /* 0 or -errno */
+	int code;                /* 0 or -errno */
 	char text[ERR_TEXT_MAX]; /* one line, no newline; control characters
 				    of quoted names are escaped */
 };

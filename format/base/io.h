@@ -65,10 +65,10 @@ struct io_request {
 	void *buffer;
 	size_t length;
 	uint64_t offset;
-	void *owner;		 /* the caller's */
-	ssize_t result;		 /* bytes (may be short) or -errno */
+	void *owner;             /* the caller's */
+	ssize_t result;          /* bytes (may be short) or -errno */
 	struct io_request *next; /* the queue's */
-	bool in_flight;		 /* the queue's; submit asserts it is unset */
+	bool in_flight;          /* the queue's; submit asserts it is unset */
 };
 
 struct vs_io;

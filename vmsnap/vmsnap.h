@@ -1,0 +1,255 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * libvmsnap: the engine over a store. Backup, restore, verify, diff, check,
+ * stats. Knows no argv and prints nothing; the public header of vmsnap/.
+ *
+ * A struct vms may be used by one thread at a time; each call makes its own
+ * workers and has joined them when it returns. Return values are 0 or -errno
+ * with words (format/base/err.h). Outputs are untouched on failure unless said
+ * otherwise.
+ */
+#ifndef VMSNAP_VMSNAP_H
+#define VMSNAP_VMSNAP_H
+
+#include <stdatomic.h>
+
+#include "format/vmsnap-format.h"
+
+struct vms;
+
+/*
+ * What a long call has done so far; read it from any thread while the call
+ * runs. The caller zeroes it. Set `stop` to end the call soon with -ECANCELED
+ * and nothing half-made.
+ */
+struct vms_progress {
+	_Atomic uint64_t total_bytes; /* 0 while unknown */
+	_Atomic uint64_t done_bytes;
+	_Atomic uint64_t unique_bytes; /* new content */
+	_Atomic uint64_t stored_bytes;
+	_Atomic bool stop;
+};
+
+struct vms_options {
+	const char *location; /* a directory; ssh://, s3://, rados:// are
+				 -EOPNOTSUPP in this version */
+	struct store_options store;
+	unsigned workers; /* 0: pool_default_workers() */
+};
+
+int vms_init(const char *location, const struct store_create_options *options,
+	     struct err *err);
+int vms_open(struct vms **out, const struct vms_options *options,
+	     struct err *err);
+/* Over an io and a backend of the caller's (tests); takes the backend over. */
+int vms_open_backend(struct vms **out, struct vs_io *io,
+		     struct backend *backend, const struct vms_options *options,
+		     struct err *err);
+void vms_close(struct vms *vms); /* NULL is ignored */
+struct store *vms_store(struct vms *vms);
+/* A backend for key export and import, which need no open store. */
+int vms_backend_open(struct vs_io *io, const char *location,
+		     struct backend **out, struct err *err);
+
+/* ---- snapshots ---- */
+
+/*
+ * NAME, NAME@latest, NAME@LABEL, NAME@-N, or at least 8 hex digits of an id.
+ * -ENOENT says what there is; -EINVAL: ambiguous or malformed.
+ */
+int vms_find_snapshot(struct vms *vms, const char *spec, struct snapshot *out,
+		      struct err *err);
+
+struct vms_snapshot_list {
+	struct snapshot *snapshots; /* oldest first, by (time, id) */
+	size_t count;
+	/* Manifests that could not be read: object name and why. */
+	struct vms_damage {
+		char object[OBJECT_NAME_MAX];
+		struct err why;
+	} * damaged;
+	size_t damaged_count;
+};
+/* Those of `name`, or all for NULL. A manifest that can't be read is listed,
+ * and is no failure of the call. Loads side by side. */
+int vms_list(struct vms *vms, const char *name, struct vms_snapshot_list *out,
+	     struct err *err);
+void vms_snapshot_list_release(struct vms_snapshot_list *list);
+/* The latest snapshot of each name. */
+int vms_list_latest(struct vms *vms, struct vms_snapshot_list *out,
+		    struct err *err);
+
+/* ---- backup ---- */
+
+struct vms_source {
+	const char *disk;     /* its name in the snapshot */
+	const char *location; /* raw file, block device, or "-" for standard
+				 input */
+	uint64_t size_bytes;  /* of "-"; 0 elsewhere */
+};
+
+struct vms_backup {
+	const char *name;
+	const char *label; /* NULL for none; -EEXIST when a snapshot of this
+			      name has it already */
+	const struct vms_source *sources;
+	size_t source_count;
+	unsigned chunk_log2;  /* 0: as the parent's disk, else the store's */
+	bool rehash;          /* do without the change filter */
+	bool skip_bad_blocks; /* zeros where the source gives EIO; the ranges
+				 stand in the snapshot's volume */
+	struct vms_progress *progress;             /* may be NULL */
+	void (*warn)(void *arg, const char *text); /* may be NULL */
+	void *warn_arg;
+};
+
+/*
+ * One snapshot of all sources. In a store opened with STORE_DRY it is counted,
+ * not made. -EIO names the source and the offset. *out is the caller's to
+ * release.
+ */
+int vms_backup(struct vms *vms, const struct vms_backup *backup,
+	       struct snapshot *out, struct err *err);
+
+/* ---- restore and verify ---- */
+
+struct vms_ranges {
+	struct range *ranges;
+	size_t count, capacity;
+};
+
+struct vms_restore {
+	const struct snapshot *snapshot;
+	const char *disk; /* NULL: the only one; -EINVAL when there are more */
+	const char *target; /* file, block device, or "-" for standard output */
+	bool force;         /* write over a block device, or an existing file */
+	bool delta;         /* read the target, write only what differs; also
+			       goes on with TARGET.vmsnap-partial */
+	bool skip_damaged;  /* zeros for what can't be read, told in result */
+	struct vms_progress *progress;             /* may be NULL */
+	void (*warn)(void *arg, const char *text); /* may be NULL */
+	void *warn_arg;
+};
+
+struct vms_restore_result {
+	uint64_t size_bytes;
+	uint64_t data_bytes; /* not holes */
+	uint64_t written_bytes;
+	uint64_t unchanged_bytes; /* --delta: was there already */
+	struct vms_ranges
+		damaged;         /* byte ranges that became zeros, ascending */
+	struct err first_damage; /* words of the first */
+};
+
+/*
+ * To a file: written as TARGET.vmsnap-partial (sparse) beside it, synced,
+ * renamed. -EEXIST: target is there and neither force nor delta; -EBUSY: a mounted
+ * device. A damaged chunk is -EBADMSG with the byte range unless skip_damaged.
+ */
+int vms_restore(struct vms *vms, const struct vms_restore *restore,
+		struct vms_restore_result *result, struct err *err);
+void vms_restore_result_release(struct vms_restore_result *result);
+
+/* Read and check every byte of a snapshot (all disks), in memory. The first
+ * damage is -EBADMSG; *result tells all of it even then. */
+int vms_verify(struct vms *vms, const struct snapshot *snapshot,
+	       struct vms_progress *progress, struct vms_restore_result *result,
+	       struct err *err);
+
+/* ---- diff ---- */
+
+/* A byte range of one disk that differs; disks in a's order. */
+typedef int vms_diff_fn(void *arg, const char *disk, uint64_t offset,
+			uint64_t length, struct err *err);
+struct vms_diff_disk {
+	char name[NAME_MAX_SIZE + 1];
+	bool in_a, in_b;
+	uint64_t size_a, size_b;
+	uint64_t differing_bytes;
+};
+struct vms_diff_result {
+	struct vms_diff_disk *disks;
+	size_t count;
+};
+/* Walks both trees from the root, only where they differ. Other chunk sizes
+ * are compared by content. `fn` may be NULL. */
+int vms_diff(struct vms *vms, const struct snapshot *a,
+	     const struct snapshot *b, vms_diff_fn *fn, void *arg,
+	     struct vms_diff_result *result, struct err *err);
+void vms_diff_result_release(struct vms_diff_result *result);
+
+/* ---- check ---- */
+
+struct vms_check {
+	bool read_data;
+	double share; /* of the data chunks, 0 < share <= 1 */
+	struct vms_progress *progress;
+};
+
+/* One thing that is wrong, and whom it hurts. */
+struct vms_check_error {
+	char object[OBJECT_NAME_MAX]; /* "packs/ab/ab12..", "chunk 12ab.." */
+	char what[ERR_TEXT_MAX];
+	struct vms_hurt {
+		struct id snapshot;
+		char name[NAME_MAX_SIZE + 1]; /* "" when it can't be known */
+		char disk[NAME_MAX_SIZE + 1];
+		struct vms_ranges ranges;
+	} * hurt;
+	size_t hurt_count;
+	bool too_new; /* not damage: made by a newer version */
+};
+
+struct vms_check_result {
+	struct vms_check_error *errors;
+	size_t error_count;
+	uint64_t snapshots;
+	uint64_t chunks; /* distinct, referenced */
+	uint64_t packs;
+	uint64_t read_bytes; /* content bytes read and recomputed */
+};
+
+/*
+ * Structure: manifest -> tree -> table -> pack directory; with read_data also
+ * every chunk (or a share of them). Open the store tolerant. Errors found are
+ * in the result, and the call then answers 0; -errno only where the check
+ * itself could not go on. Memory grows with the number of distinct chunks by
+ * a bounded few bytes each.
+ */
+int vms_check(struct vms *vms, const struct vms_check *check,
+	      struct vms_check_result *result, struct err *err);
+void vms_check_result_release(struct vms_check_result *result);
+
+/* ---- stats ---- */
+
+struct vms_stats_snapshot {
+	struct id id;
+	char name[NAME_MAX_SIZE + 1];
+	char label[NAME_MAX_SIZE + 1];
+	int64_t time_ns;
+	uint64_t logical_bytes; /* sizes of the disks */
+	uint64_t data_bytes;    /* of them not holes */
+	uint64_t unique_bytes;  /* content in no other snapshot */
+	uint64_t unique_stored_bytes;
+};
+#define VMS_HISTOGRAM_BUCKETS 32
+struct vms_stats {
+	struct vms_stats_snapshot *snapshots;
+	size_t snapshot_count;
+	uint64_t logical_bytes;       /* over all snapshots */
+	uint64_t data_bytes;          /* over all snapshots, not holes */
+	uint64_t unique_bytes;        /* distinct content */
+	uint64_t unique_stored_bytes; /* sealed bytes of it */
+	uint64_t store_bytes;         /* all objects of the store */
+	uint64_t unreferenced_bytes;  /* sealed bytes no snapshot needs */
+	uint64_t chunks, nodes, packs, tables;
+	/* Data chunks by stored share of their content: bucket n holds those
+	 * between n/32 and (n+1)/32; and by times referenced, log2. */
+	uint64_t by_ratio[VMS_HISTOGRAM_BUCKETS];
+	uint64_t by_references[VMS_HISTOGRAM_BUCKETS];
+};
+int vms_stats(struct vms *vms, struct vms_progress *progress,
+	      struct vms_stats *out, struct err *err);
+void vms_stats_release(struct vms_stats *stats);
+
+#endif

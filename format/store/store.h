@@ -99,6 +99,12 @@ int store_put(struct store_thread *thread, enum chunk_kind kind,
 	      const void *content, size_t size, struct id *id,
 	      struct put_result *result, struct err *err);
 
+/* As store_put() for content whose id is known from an earlier backup: costs no
+ * hash when the store has it. A wrong id is a caller's bug. */
+int store_put_known(struct store_thread *thread, enum chunk_kind kind,
+		    const void *content, size_t size, const struct id *id,
+		    struct put_result *result, struct err *err);
+
 /* 1 or 0: does the index have it. */
 int store_has(struct store_thread *thread, const struct id *id,
 	      struct err *err);

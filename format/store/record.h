@@ -16,6 +16,7 @@ int record_put_u32(struct bytes *out, unsigned type, bool required, uint32_t n,
 		   struct err *err);
 int record_put_u64(struct bytes *out, unsigned type, bool required, uint64_t n,
 		   struct err *err);
+/* -EINVAL when a reader would refuse it: not UTF-8. */
 int record_put_text(struct bytes *out, unsigned type, bool required,
 		    const char *text, struct err *err);
 
@@ -38,6 +39,9 @@ int record_u64(const struct record *record, uint64_t *out, const char *what,
  * before (else: the type stands twice). */
 int record_text(const struct record *record, size_t max, char **out,
 		const char *what, struct err *err);
+
+/* UTF-8 (shortest form, no surrogates) without NUL? */
+bool text_is_valid(const char *text, size_t size);
 
 /* [A-Za-z0-9][A-Za-z0-9._-]{0,127} */
 #define NAME_MAX_SIZE 128

@@ -15,7 +15,7 @@ struct vms {
 
 /* Work is dealt out in segments of this many bytes (or one chunk). */
 #define SEGMENT_BYTES MIB
-#define IO_ALIGNMENT 4096u
+#define IO_ALIGNMENT  4096u
 
 /* Chunks in a segment for this chunk size: 1 to 64. */
 unsigned segment_chunks(unsigned chunk_log2);

@@ -38,10 +38,9 @@ int filter_new(struct filter **out, struct store_thread *thread,
 	r = tree_reader_new(&filter->ids, thread, &parent->root,
 			    volume_chunk_count(parent), err);
 	if (!r)
-		r = tree_reader_new(&filter->tags, thread,
-				    &filter->tags_volume.root,
-				    volume_chunk_count(&filter->tags_volume),
-				    err);
+		r = tree_reader_new(
+			&filter->tags, thread, &filter->tags_volume.root,
+			volume_chunk_count(&filter->tags_volume), err);
 	if (r) {
 		filter_free(filter);
 		return r;
@@ -89,9 +88,8 @@ int filter_load(struct filter *filter, uint64_t first, unsigned count,
 		struct id *ids, struct filter_tag *tags, struct err *err)
 {
 	uint64_t known = volume_chunk_count(filter->parent);
-	unsigned have = first >= known ?
-				0 :
-				(unsigned)min_u64(count, known - first);
+	unsigned have =
+		first >= known ? 0 : (unsigned)min_u64(count, known - first);
 	int r;
 
 	memset(ids, 0, count * sizeof(*ids));
@@ -127,8 +125,8 @@ int tag_writer_new(struct tag_writer **out, uint64_t chunk_count,
 
 	if (r)
 		return r;
-	r = tree_builder_new(&writer->tree,
-			     div_up(chunk_count, TAGS_PER_CHUNK), err);
+	r = tree_builder_new(&writer->tree, div_up(chunk_count, TAGS_PER_CHUNK),
+			     err);
 	if (r) {
 		free(writer);
 		return r;

@@ -37,8 +37,8 @@ uint32_t volume_chunk_bytes(const struct volume *volume, uint64_t number)
 
 int progress_check(const struct vms_progress *progress, struct err *err)
 {
-	if (progress && atomic_load_explicit(&progress->stop,
-					     memory_order_relaxed))
+	if (progress &&
+	    atomic_load_explicit(&progress->stop, memory_order_relaxed))
 		return err_set(err, -ECANCELED, "stopped on request");
 	return 0;
 }
@@ -100,9 +100,9 @@ void ranges_sort(struct vms_ranges *ranges)
 		if (next->offset > end)
 			ranges->ranges[++kept] = *next;
 		else
-			last->length = max_u64(end, next->offset +
-							    next->length) -
-				       last->offset;
+			last->length =
+				max_u64(end, next->offset + next->length) -
+				last->offset;
 	}
 	ranges->count = kept + 1;
 }

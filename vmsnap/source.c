@@ -19,8 +19,9 @@ static int source_open_stream(struct source *source,
 			      const struct vms_source *from, struct err *err)
 {
 	if (!from->size_bytes)
-		return err_set(err, -EINVAL,
-			       "standard input has no size: give it with --size");
+		return err_set(
+			err, -EINVAL,
+			"standard input has no size: give it with --size");
 	source->is_stream = true;
 	source->file = STDIN_FILENO;
 	source->size_bytes = from->size_bytes;
@@ -39,15 +40,17 @@ static int source_kind_check(struct source *source, const struct io_stat *st,
 		source->is_device = true;
 		return 0;
 	case IO_KIND_DIRECTORY:
-		return err_set(err, -EISDIR,
-			       "source '%s' is a directory; give a disk: a raw file or a block device",
-			       source->location);
+		return err_set(
+			err, -EISDIR,
+			"source '%s' is a directory; give a disk: a raw file or a block device",
+			source->location);
 	case IO_KIND_OTHER:
 		break;
 	}
-	return err_set(err, -EINVAL,
-		       "source '%s' is a pipe or a character device; give '-' and --size to read a stream",
-		       source->location);
+	return err_set(
+		err, -EINVAL,
+		"source '%s' is a pipe or a character device; give '-' and --size to read a stream",
+		source->location);
 }
 
 static void source_warn_mounted(const struct source *source,
@@ -58,9 +61,10 @@ static void source_warn_mounted(const struct source *source,
 
 	if (!warn || !device_is_mounted(source->location, where, sizeof(where)))
 		return;
-	snprintf(text, sizeof(text),
-		 "'%.1000s' is mounted at '%.1000s': what is written meanwhile makes the copy inconsistent; unmount it or freeze it (fsfreeze)",
-		 source->location, where);
+	snprintf(
+		text, sizeof(text),
+		"'%.1000s' is mounted at '%.1000s': what is written meanwhile makes the copy inconsistent; unmount it or freeze it (fsfreeze)",
+		source->location, where);
 	warn(warn_arg, text);
 }
 
@@ -133,22 +137,21 @@ int source_stream_read(struct source *source, void *buffer, size_t length,
 	size_t got = 0;
 
 	while (got < length) {
-		ssize_t n = read(source->file, (char *)buffer + got,
-				 length - got);
+		ssize_t n =
+			read(source->file, (char *)buffer + got, length - got);
 
 		if (n < 0 && errno == EINTR)
 			continue;
 		if (n < 0)
-			return err_sys(err, -errno,
-				       "standard input at offset %llu",
-				       (unsigned long long)(source->stream_at +
-							    got));
+			return err_sys(
+				err, -errno, "standard input at offset %llu",
+				(unsigned long long)(source->stream_at + got));
 		if (n == 0)
-			return err_set(err, -EIO,
-				       "standard input ended at offset %llu of %llu: give the right --size",
-				       (unsigned long long)(source->stream_at +
-							    got),
-				       (unsigned long long)source->size_bytes);
+			return err_set(
+				err, -EIO,
+				"standard input ended at offset %llu of %llu: give the right --size",
+				(unsigned long long)(source->stream_at + got),
+				(unsigned long long)source->size_bytes);
 		got += (size_t)n;
 	}
 	source->stream_at += length;
@@ -166,17 +169,19 @@ int source_read_carefully(struct source *source, void *buffer, size_t length,
 				     (char *)buffer + done, piece, at);
 
 		if (r == -ENODATA)
-			return err_set(err, -EIO,
-				       "source '%s' became shorter while it was read: it ended before offset %llu of %llu; run again",
-				       source->location,
-				       (unsigned long long)(at + piece),
-				       (unsigned long long)source->size_bytes);
+			return err_set(
+				err, -EIO,
+				"source '%s' became shorter while it was read: it ended before offset %llu of %llu; run again",
+				source->location,
+				(unsigned long long)(at + piece),
+				(unsigned long long)source->size_bytes);
 		if (r && (!skip || r != -EIO))
-			return err_sys(err, r,
-				       "source '%s': reading at offset %llu%s",
-				       source->location, (unsigned long long)at,
-				       r == -EIO ? " (--skip-bad-blocks stores zeros there)" :
-						   "");
+			return err_sys(
+				err, r, "source '%s': reading at offset %llu%s",
+				source->location, (unsigned long long)at,
+				r == -EIO
+					? " (--skip-bad-blocks stores zeros there)"
+					: "");
 		if (r) {
 			memset((char *)buffer + done, 0, piece);
 			r = ranges_add(bad, at, piece, err);
@@ -197,9 +202,10 @@ static int stream_finish(struct source *source, struct err *err)
 		n = read(source->file, &byte, 1);
 	while (n < 0 && errno == EINTR);
 	if (n > 0)
-		return err_set(err, -EFBIG,
-			       "standard input goes on after %llu bytes: give the right --size",
-			       (unsigned long long)source->size_bytes);
+		return err_set(
+			err, -EFBIG,
+			"standard input goes on after %llu bytes: give the right --size",
+			(unsigned long long)source->size_bytes);
 	return 0;
 }
 
@@ -217,18 +223,20 @@ int source_finish(struct source *source,
 	if (r)
 		return r;
 	if (st.size_bytes < source->size_bytes)
-		return err_set(err, -EIO,
-			       "source '%s' shrank from %llu to %llu bytes while it was read; run again",
-			       source->location,
-			       (unsigned long long)source->size_bytes,
-			       (unsigned long long)st.size_bytes);
+		return err_set(
+			err, -EIO,
+			"source '%s' shrank from %llu to %llu bytes while it was read; run again",
+			source->location,
+			(unsigned long long)source->size_bytes,
+			(unsigned long long)st.size_bytes);
 	if (st.size_bytes > source->size_bytes && warn) {
-		snprintf(text, sizeof(text),
-			 "source '%.1000s' grew from %llu to %llu bytes while it was read: the snapshot has the first %llu",
-			 source->location,
-			 (unsigned long long)source->size_bytes,
-			 (unsigned long long)st.size_bytes,
-			 (unsigned long long)source->size_bytes);
+		snprintf(
+			text, sizeof(text),
+			"source '%.1000s' grew from %llu to %llu bytes while it was read: the snapshot has the first %llu",
+			source->location,
+			(unsigned long long)source->size_bytes,
+			(unsigned long long)st.size_bytes,
+			(unsigned long long)source->size_bytes);
 		warn(warn_arg, text);
 	}
 	return 0;

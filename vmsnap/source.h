@@ -7,7 +7,7 @@
 
 struct source {
 	struct vs_io *io;
-	int file;	    /* a stream: the plain descriptor */
+	int file; /* a stream: the plain descriptor */
 	bool is_stream;
 	bool is_device;
 	uint64_t size_bytes; /* what is backed up */

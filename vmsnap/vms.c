@@ -15,9 +15,10 @@ int vms_backend_open(struct vs_io *io, const char *location,
 
 	for (size_t i = 0; i < ARRAY_SIZE(schemes); i++) {
 		if (!strncmp(location, schemes[i], strlen(schemes[i])))
-			return err_set(err, -EOPNOTSUPP,
-				       "store '%s': this version keeps stores in directories only; give a path",
-				       location);
+			return err_set(
+				err, -EOPNOTSUPP,
+				"store '%s': this version keeps stores in directories only; give a path",
+				location);
 	}
 	if (!*location)
 		return err_set(err, -EINVAL, "the store's path is empty");

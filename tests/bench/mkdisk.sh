@@ -154,16 +154,15 @@ three_generations() {
 	fi
 }
 
-# At most ~700 MB of this machine's own files.
+# At most 700 MB of this machine's own files.
 own_usr_tree() {
 	mkdir -p "$1"
-	find /usr -xdev -type f -printf '%s\t%p\0' 2>/dev/null |
-		sort -z -t $'\t' -k 2 |
-		awk 'BEGIN { RS = "\0"; ORS = "\0"; FS = "\t" }
-			{ sum += $1; if (sum > 700e6) exit; print $2 }' |
-		cpio -0 -pdm --quiet "$1" 2>/dev/null ||
-		find /usr/bin /usr/lib -xdev -type f -size -8M -print0 |
-		head -z -n 8000 | xargs -0 cp --parents -pt "$1" 2>/dev/null || true
+	{ find /usr -xdev -type f -readable -printf '%s %p\0' 2>/dev/null || :; } |
+		sort -z -k 2 |
+		awk 'BEGIN { RS = "\0"; ORS = "\0" }
+			(sum += $1) <= 700e6 { sub(/^[0-9]+ /, ""); print }' |
+		tar -C / --null --no-recursion -P --transform 's,^/,,' -T - -cf - |
+		tar -C "$1" -xf -
 }
 
 small_disk() {
@@ -178,7 +177,7 @@ small_disk() {
 		say "no Debian mirror to be reached (or not root): the disk" \
 			"holds this machine's own /usr, at most 700 MB"
 		rm -rf --one-file-system "$scratch/tree"
-		own_usr_tree "$scratch/tree"
+		own_usr_tree "$scratch/tree" || say "some files were left out"
 	fi
 	make_fs "$dir/small.raw.new" "$scratch/tree"
 	publish "$dir/small.raw"

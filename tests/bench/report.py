@@ -206,15 +206,14 @@ def markdown(result):
     return "\n\n".join(lines)
 
 
-BEGIN, END = "<!-- run -->", "<!-- /run -->"
-
-
-def rewrite(path, text):
+def rewrite(path, text, part="run"):
+    """What stands between <!-- part --> and <!-- /part --> becomes text."""
+    begin, end = f"<!-- {part} -->", f"<!-- /{part} -->"
     with open(path, encoding="utf-8") as file:
         whole = file.read()
-    before, found, rest = whole.partition(BEGIN)
-    _, closed, after = rest.partition(END)
+    before, found, rest = whole.partition(begin)
+    _, closed, after = rest.partition(end)
     if not found or not closed:
-        raise SystemExit(f"{path}: no {BEGIN} .. {END}")
+        raise SystemExit(f"{path}: no {begin} .. {end}")
     with open(path, "w", encoding="utf-8") as file:
-        file.write(f"{before}{BEGIN}\n{text}\n{END}{after}")
+        file.write(f"{before}{begin}\n{text}\n{end}{after}")

@@ -130,7 +130,7 @@ static int slot_wait(struct worker *worker, struct slot *slot, struct err *err)
 static void warn_filter(struct pass *pass, const struct err *why)
 {
 	const struct vms_backup *backup = pass->disk->backup;
-	char text[ERR_TEXT_MAX + 128];
+	char text[ERR_TEXT_MAX + 256];
 
 	pthread_mutex_lock(&pass->lock);
 	if (!pass->filter_warned && backup->warn) {

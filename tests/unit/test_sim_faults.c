@@ -111,6 +111,34 @@ static void test_faults(void **state)
 	sim_free(sim);
 }
 
+static void test_failed_write_may_have_written(void **state)
+{
+	static char data[2 * BLOCK];
+	unsigned changed = 0;
+	uint64_t seed;
+	size_t i;
+
+	(void)state;
+	for (seed = 0; seed < 40; seed++) {
+		struct sim *sim = sim_new(seed);
+		struct vs_io *io = sim_io(sim);
+		int file = make_durable(io, "x", 'a', sizeof(data));
+
+		memset(data, 'b', sizeof(data));
+		sim_fail_at(sim, sim_count(sim).ops + 1, -EIO, false);
+		assert_int_equal(io->ops->write(io, file, data, BLOCK, 0),
+				 -EIO);
+		assert_int_equal(get(io, "x", data, sizeof(data)),
+				 sizeof(data));
+		for (i = 0; i < BLOCK; i++)
+			assert_true(data[i] == 'a' || data[i] == 'b');
+		assert_int_equal(all_of(data + BLOCK, BLOCK), 'a');
+		changed += data[0] == 'b';
+		sim_free(sim);
+	}
+	assert_true(changed);
+}
+
 static void test_failed_sync_loses(void **state)
 {
 	static char data[16 * BLOCK];
@@ -404,6 +432,7 @@ int main(void)
 		cmocka_unit_test(test_power_loss_at),
 		cmocka_unit_test(test_seed_decides),
 		cmocka_unit_test(test_faults),
+		cmocka_unit_test(test_failed_write_may_have_written),
 		cmocka_unit_test(test_failed_sync_loses),
 		cmocka_unit_test(test_capacity),
 		cmocka_unit_test(test_short_io),

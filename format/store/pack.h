@@ -23,13 +23,19 @@ void pack_name(char name[OBJECT_NAME_MAX], const struct id *pack);
 struct pack_writer {
 	struct id id;
 	struct object_key key;
-	struct backend_put *put;
-	struct bytes buffer;    /* not yet handed to the backend */
-	struct bytes directory; /* struct entry each */
-	uint64_t offset;        /* where the next ciphertext goes */
+	struct backend *backend;
+	struct backend_put *put; /* NULL once sealed */
+	struct bytes buffer;     /* not yet handed to the backend */
+	struct bytes directory;  /* struct entry each */
+	uint64_t offset;         /* where the next ciphertext goes */
 	char name[OBJECT_NAME_MAX];
 	struct object_header header;
 };
+
+/* What stands around the ciphertexts of a pack with `count` chunks. */
+#define PACK_TAIL_SIZE(count)                                       \
+	((uint64_t)(count) * sizeof(struct entry) + SEAL_TAG_SIZE + \
+	 sizeof(struct object_trailer))
 
 /* A new pack with a random id. On failure nothing is left behind. */
 int pack_writer_open(struct pack_writer *writer, struct backend *backend,

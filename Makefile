@@ -7,7 +7,7 @@
 # make bench      beside the peers; make fuzz [FUZZ_SECONDS=60]
 # make install    PREFIX=/usr/local, DESTDIR=
 #
-# CC=clang, BUILD=dir, SANITIZE=address,undefined or thread.
+# CC=clang, BUILD=dir, SANITIZE=address,undefined or thread; V=1 shows commands.
 
 BUILD ?= build
 CC := $(if $(filter default,$(origin CC)),gcc,$(CC))
@@ -61,40 +61,51 @@ CRASH_BIN := $(call bin,$(CRASH_SRC))
 FUZZ_BIN := $(call bin,$(FUZZ_SRC))
 BENCH_BIN := $(call bin,$(BENCH_SRC))
 
+ifeq ($(V),)
+Q := @
+say = @echo "  $(1)  $(2)"
+endif
+
 all: $(PROGRAMS) $(LIBS)
 
 $(BUILD)/obj/%.o: %.c Makefile
 	@mkdir -p $(@D)
-	$(CC) $(ALL_CFLAGS) $(call pkg_cflags,$(FORMAT_PKGS) $(CLI_PKGS)) -c -o $@ $<
+	$(call say,CC,$<)
+	$(Q)$(CC) $(ALL_CFLAGS) $(call pkg_cflags,$(FORMAT_PKGS) $(CLI_PKGS)) -c -o $@ $<
 
 $(LIB_FORMAT): $(call obj,$(FORMAT_SRC))
 $(LIB_VMSNAP): $(call obj,$(VMSNAP_SRC))
 $(LIB_RIG): $(call obj,$(RIG_SRC))
 $(LIB_FORMAT) $(LIB_VMSNAP) $(LIB_RIG):
 	@mkdir -p $(@D)
-	rm -f $@
-	ar rcs $@ $(filter %.o,$^)
+	@rm -f $@
+	$(call say,AR,$@)
+	$(Q)ar rcs $@ $(filter %.o,$^)
 
 $(BUILD)/vmsnap: $(call obj,$(CLI_SRC)) $(LIBS)
-	$(CC) $(ALL_LDFLAGS) -o $@ $^ $(FORMAT_LIBS) $(call pkg_libs,$(CLI_PKGS))
+	$(call say,LD,$@)
+	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(FORMAT_LIBS) $(call pkg_libs,$(CLI_PKGS))
 
 $(BUILD)/vmsnap.1: cli/vmsnap.1.scd
 	@mkdir -p $(@D)
-	scdoc <$< >$@.new && mv $@.new $@
+	$(Q)scdoc <$< >$@.new && mv $@.new $@
 
 $(UNIT_BIN) $(CRASH_BIN): $(BUILD)/tests/%: $(BUILD)/obj/tests/%.o $(LIB_RIG) $(LIBS)
 	@mkdir -p $(@D)
-	$(CC) $(ALL_LDFLAGS) -o $@ $^ $(FORMAT_LIBS) $(call pkg_libs,$(TEST_PKGS))
+	$(call say,LD,$@)
+	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(FORMAT_LIBS) $(call pkg_libs,$(TEST_PKGS))
 
 $(BENCH_BIN): $(BUILD)/tests/%: $(BUILD)/obj/tests/%.o $(LIBS)
 	@mkdir -p $(@D)
-	$(CC) $(ALL_LDFLAGS) -o $@ $^ $(FORMAT_LIBS) -lm
+	$(call say,LD,$@)
+	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(FORMAT_LIBS) -lm
 
 # With FUZZ=1 (clang) a libFuzzer program; without, one that replays files.
 $(FUZZ_BIN): $(BUILD)/tests/%: $(BUILD)/obj/tests/%.o $(LIB_RIG) $(LIBS) \
 	$(if $(FUZZ),,$(BUILD)/obj/tests/fuzz/replay_main.o)
 	@mkdir -p $(@D)
-	$(CC) $(ALL_LDFLAGS) $(if $(FUZZ),-fsanitize=fuzzer) -o $@ $^ $(FORMAT_LIBS)
+	$(call say,LD,$@)
+	$(Q)$(CC) $(ALL_LDFLAGS) $(if $(FUZZ),-fsanitize=fuzzer) -o $@ $^ $(FORMAT_LIBS)
 
 programs: $(PROGRAMS)
 unit: $(UNIT_BIN)

@@ -1,0 +1,207 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Targets of a restore. A file is never half-written under its own name: a new
+ * one is made as TARGET.vmsnap-partial, and one that --delta updates in place
+ * is renamed to that first. So whoever finds TARGET finds a whole disk, and a
+ * broken-off restore goes on from the partial.
+ */
+#include <errno.h>
+#include <limits.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "vmsnap/target.h"
+
+#define PARTIAL_SUFFIX ".vmsnap-partial"
+
+static int parent_sync(struct target *target, struct err *err)
+{
+	char directory[PATH_MAX];
+	char *slash;
+
+	snprintf(directory, sizeof(directory), "%s", target->path);
+	slash = strrchr(directory, '/');
+	if (!slash)
+		snprintf(directory, sizeof(directory), ".");
+	else if (slash == directory)
+		slash[1] = '\0';
+	else
+		*slash = '\0';
+	return target->io->ops->sync_dir(target->io, directory, err);
+}
+
+static int open_stream(struct target *target, struct err *err)
+{
+	if (isatty(STDOUT_FILENO))
+		return err_set(
+			err, -EINVAL,
+			"standard output is a terminal; send it to a pipe or a file");
+	target->kind = TARGET_STREAM;
+	target->file = STDOUT_FILENO;
+	target->is_fresh = true;
+	return 0;
+}
+
+static int open_device(struct target *target, const struct vms_restore *restore,
+		       const struct io_stat *st, struct err *err)
+{
+	char where[PATH_MAX];
+
+	if (!restore->force)
+		return err_set(err, -EEXIST,
+			       "'%s' is a block device; --force writes over it",
+			       target->path);
+	if (device_is_mounted(target->path, where, sizeof(where)))
+		return err_set(err, -EBUSY,
+			       "'%s' is mounted at '%s'; unmount it first",
+			       target->path, where);
+	if (st->size_bytes < target->size_bytes)
+		return err_set(err, -ENOSPC,
+			       "'%s' has %llu bytes, the disk needs %llu",
+			       target->path, (unsigned long long)st->size_bytes,
+			       (unsigned long long)target->size_bytes);
+	target->kind = TARGET_DEVICE;
+	target->file = target->io->ops->open(target->io, target->path,
+					     IO_READ_WRITE, err);
+	return target->file < 0 ? target->file : 0;
+}
+
+/* What to write on: the partial of before, the old file, or a new one. */
+static int open_file(struct target *target, const struct vms_restore *restore,
+		     bool exists, struct err *err)
+{
+	const struct vs_io_ops *ops = target->io->ops;
+	struct io_stat st;
+	int flags = IO_READ_WRITE;
+	bool partial = !ops->stat(target->io, target->partial, &st, NULL);
+	int r = 0;
+
+	if (partial && st.kind != IO_KIND_FILE)
+		return err_set(err, -EEXIST,
+			       "'%s' is in the way and is no file; remove it",
+			       target->partial);
+	if (restore->delta && !partial && exists) {
+		r = ops->rename(target->io, target->path, target->partial, err);
+		partial = true;
+	} else if (!restore->delta && partial) {
+		r = ops->unlink(target->io, target->partial, err);
+		partial = false;
+	}
+	if (!r)
+		r = parent_sync(target, err);
+	if (r)
+		return r;
+	target->is_fresh = !partial;
+	if (!partial)
+		flags |= IO_CREATE | IO_EXCLUSIVE | IO_DIRECT;
+	target->file = ops->open(target->io, target->partial,
+				 flags | IO_NO_FOLLOW, err);
+	if (target->file < 0)
+		return target->file;
+	r = ops->truncate(target->io, target->file, target->size_bytes);
+	if (r)
+		return err_sys(err, r, "setting the size of '%s' to %llu",
+			       target->partial,
+			       (unsigned long long)target->size_bytes);
+	return 0;
+}
+
+static int open_path(struct target *target, const struct vms_restore *restore,
+		     struct err *err)
+{
+	struct io_stat st;
+	struct err why = { 0 };
+	int r = target->io->ops->stat(target->io, target->path, &st, &why);
+
+	if (r == -ENOENT)
+		return open_file(target, restore, false, err);
+	if (r) {
+		if (err)
+			*err = why;
+		return r;
+	}
+	switch (st.kind) {
+	case IO_KIND_FILE:
+		if (!restore->force && !restore->delta)
+			return err_set(
+				err, -EEXIST,
+				"'%s' exists; --force replaces it, --delta writes only what differs",
+				target->path);
+		return open_file(target, restore, true, err);
+	case IO_KIND_BLOCK:
+		return open_device(target, restore, &st, err);
+	case IO_KIND_DIRECTORY:
+		return err_set(
+			err, -EISDIR,
+			"'%s' is a directory; give the name of a file in it",
+			target->path);
+	case IO_KIND_OTHER:
+		break;
+	}
+	return err_set(
+		err, -EINVAL,
+		"'%s' is a pipe or a character device; '-' writes to standard output",
+		target->path);
+}
+
+int target_open(struct target *target, struct vs_io *io,
+		const struct vms_restore *restore, uint64_t size_bytes,
+		struct err *err)
+{
+	size_t length = strlen(restore->target);
+	int r;
+
+	memset(target, 0, sizeof(*target));
+	target->io = io;
+	target->file = -1;
+	target->size_bytes = size_bytes;
+	if (!strcmp(restore->target, "-"))
+		return open_stream(target, err);
+	if (!length || length + sizeof(PARTIAL_SUFFIX) > PATH_MAX)
+		return err_set(err, -ENAMETOOLONG,
+			       "'%s' can't be a file's name", restore->target);
+	target->path = strdup(restore->target);
+	r = alloc_array(&target->partial, length + sizeof(PARTIAL_SUFFIX), 1,
+			err);
+	if (!target->path && !r)
+		r = err_set(err, -ENOMEM, "out of memory");
+	if (!r) {
+		snprintf(target->partial, length + sizeof(PARTIAL_SUFFIX),
+			 "%s" PARTIAL_SUFFIX, target->path);
+		r = open_path(target, restore, err);
+	}
+	if (r)
+		target_close(target);
+	return r;
+}
+
+int target_finish(struct target *target, struct err *err)
+{
+	const struct vs_io_ops *ops = target->io->ops;
+	int r = 0;
+
+	if (target->kind == TARGET_STREAM)
+		return 0;
+	/* Direct writes are whole blocks: cut what stands past the end. */
+	if (target->kind == TARGET_FILE)
+		r = ops->truncate(target->io, target->file, target->size_bytes);
+	if (!r)
+		r = ops->sync(target->io, target->file);
+	if (r)
+		return err_sys(err, r, "making '%s' durable", target->path);
+	if (target->kind != TARGET_FILE)
+		return 0;
+	r = ops->rename(target->io, target->partial, target->path, err);
+	return r ? r : parent_sync(target, err);
+}
+
+void target_close(struct target *target)
+{
+	if (target->kind != TARGET_STREAM && target->file >= 0)
+		target->io->ops->close(target->io, target->file);
+	target->file = -1;
+	free(target->path);
+	free(target->partial);
+	target->path = NULL;
+	target->partial = NULL;
+}

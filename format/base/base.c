@@ -13,9 +13,12 @@
 
 int alloc_array(void *out, size_t count, size_t size, struct err *err)
 {
-	/* calloc(0) may be NULL without being a failure. */
-	void *array = calloc(count ? count : 1, size ? size : 1);
+	void *array = NULL;
+	size_t total;
 
+	/* calloc(0) may be NULL without being a failure. */
+	if (!__builtin_mul_overflow(count, size, &total))
+		array = calloc(1, total ? total : 1);
 	if (!array)
 		return err_set(err, -ENOMEM,
 			       "out of memory for %zu items of %zu bytes",

@@ -37,7 +37,8 @@ int err_set(struct err *err, int code, const char *format, ...)
 int err_sys(struct err *err, int code, const char *format, ...)
 	__attribute__((format(printf, 3, 4)));
 
-/* Put "words: " in front of what stands there; returns err->code. */
+/* Put "words: " in front of what stands there; returns err->code, or -EIO
+ * when `err` is NULL and the code is not known. */
 int err_prefix(struct err *err, const char *format, ...)
 	__attribute__((format(printf, 2, 3)));
 

@@ -29,8 +29,8 @@
 /* One test's io and its own directory. */
 struct rig {
 	struct vs_io *io;
-	char dir[64];
-	char path[4][96]; /* room for names, see in() */
+	char dir[256];
+	char path[4][320]; /* room for names, see in() */
 	unsigned next;
 };
 
@@ -48,9 +48,11 @@ static struct vs_io *new_plain_named(struct err *err)
 static int set_up(void **state, make_io_fn *make)
 {
 	struct rig *rig = calloc(1, sizeof(*rig));
+	const char *top = getenv("TMPDIR");
 
 	assert_non_null(rig);
-	snprintf(rig->dir, sizeof(rig->dir), "/tmp/vmsnap-test-XXXXXX");
+	snprintf(rig->dir, sizeof(rig->dir), "%s/vmsnap-test-XXXXXX",
+		 top ? top : "/tmp");
 	assert_non_null(mkdtemp(rig->dir));
 	rig->io = make(NULL);
 	*state = rig;

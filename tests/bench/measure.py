@@ -103,11 +103,15 @@ def digest(path):
 
 
 def tree_bytes(path):
-    """Bytes of all files below `path` (or of the file)."""
-    if os.path.isfile(path):
-        return os.path.getsize(path)
-    return sum(os.path.getsize(os.path.join(folder, name))
-               for folder, _, names in os.walk(path) for name in names)
+    """What the file, or the folder and all below it, takes on the disk."""
+    total = os.lstat(path).st_blocks * 512
+    if os.path.isdir(path):
+        for entry in os.scandir(path):
+            if entry.is_dir(follow_symlinks=False):
+                total += tree_bytes(entry.path)
+            else:
+                total += entry.stat(follow_symlinks=False).st_blocks * 512
+    return total
 
 
 def settle(folder):

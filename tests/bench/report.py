@@ -207,6 +207,7 @@ def markdown(result):
         "written out and the source is read once; nothing is dropped, and "
         "what a restore wrote is removed, so that each side finds the same "
         "page cache. Every file that came back was held against the source. "
+        "A store's size is what it takes on the disk, folders and all. "
         "A peak RSS below 27 MiB reads as that: it is the measuring "
         "program's own.",
         peers_table(figures), "Against the budgets:", budget_table(figures),

@@ -132,7 +132,7 @@ check-tsan:
 
 check-all:
 	tests/setup check
-	bash .ci/run --no-setup
+	tests/all
 
 demo:
 	tests/setup demo

@@ -100,7 +100,8 @@ int pack_writer_add(struct pack_writer *writer, struct sealer *sealer,
 	const char *wrong;
 	int r;
 
-	if (coded_size < 1 || coded_size > CHUNK_SIZE_MAX)
+	if (coded_size < 1 || coded_size > CHUNK_SIZE_MAX ||
+	    content_size > CHUNK_SIZE_MAX)
 		return err_set(err, -EINVAL,
 			       "a coded chunk of %zu bytes is not possible",
 			       coded_size);

@@ -46,7 +46,7 @@ static void name_set(struct sim_inode *dir, enum sim_view view,
 
 	sim_inode_get(inode, view == SIM_NOW);
 	name_unset(dir, view, name);
-	strcpy(made->name, name);
+	snprintf(made->name, sizeof(made->name), "%s", name);
 	made->inode = inode;
 	*slot(dir, view, name) = made;
 }
@@ -128,7 +128,7 @@ int sim_lookup_parent(struct sim *sim, const char *path, struct sim_inode **dir,
 			return -ENOENT;
 		if (!at->directory)
 			return -ENOTDIR;
-		strcpy(name, following);
+		memcpy(name, following, sizeof(following));
 	}
 	if (n < 0)
 		return n;
@@ -194,7 +194,7 @@ void sim_name_add(struct sim_inode *dir, const char *name,
 	snprintf(inode->label, sizeof(inode->label), "%.90s", name);
 	change->kind = SIM_ADD;
 	change->dir[0] = dir;
-	strcpy(change->name[0], name);
+	snprintf(change->name[0], sizeof(change->name[0]), "%s", name);
 	change->inode = inode;
 	change_make(change);
 }
@@ -205,7 +205,7 @@ void sim_name_remove(struct sim_inode *dir, const char *name)
 
 	change->kind = SIM_REMOVE;
 	change->dir[0] = dir;
-	strcpy(change->name[0], name);
+	snprintf(change->name[0], sizeof(change->name[0]), "%s", name);
 	change_make(change);
 }
 
@@ -410,7 +410,7 @@ int sim_names_list(struct sim_inode *dir, io_list_fn *fn, void *arg)
 		j = (size_t)sim_pick(dir->sim, i + 1);
 		if (j != i)
 			memcpy(names[i], names[j], sizeof(*names));
-		strcpy(names[j], at->name);
+		memcpy(names[j], at->name, sizeof(*names));
 	}
 	for (i = 0; i < count && !r; i++)
 		r = fn(arg, names[i]);

@@ -1,0 +1,205 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Putting an object into the directory backend: an unnamed file in the
+ * object's folder, written, synced, linked, and then the folder synced, so that
+ * nobody ever sees a name whose bytes are not durable.
+ *
+ * A folder made on demand is durable before the first object in it counts;
+ * one that another process has just made may not be yet, so each folder that
+ * is found is synced once a process as well.
+ */
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "format/base/base.h"
+#include "format/store/backend_dir_private.h"
+
+/* As much is written before the device is told to start. */
+#define WRITEBACK_STEP (1u << 20)
+
+struct backend_put {
+	struct dir_backend *dir;
+	int file;
+	uint64_t offset;
+	uint64_t started; /* write-back was started up to here */
+	char name[DIR_NAME_MAX];
+	char folder[DIR_NAME_MAX];
+};
+
+/* PATH/folder exists and is durable after this. */
+static int make_folder(struct dir_backend *dir, const char *folder,
+		       const char *above, struct err *err)
+{
+	autofree char *path = dir_path(dir, folder, err);
+	autofree char *parent = dir_path(dir, above, err);
+	int r;
+
+	if (!path || !parent)
+		return -ENOMEM;
+	r = dir->io->ops->mkdir(dir->io, path, NULL);
+	if (r < 0)
+		return dir_fail(dir, r, "make", folder, err);
+	r = dir->io->ops->sync_dir(dir->io, parent, NULL);
+	if (r < 0)
+		return dir_fail(dir, r, "make durable", folder, err);
+	return 0;
+}
+
+/* What stands in packs/ now is durable after this: one sync for all. */
+static int look_at_packs(struct dir_backend *dir, struct err *err)
+{
+	bool found[DIR_SUBFOLDER] = { false };
+	autofree char *path = dir_path(dir, DIR_PACKS, err);
+	char **names = NULL;
+	size_t count = 0;
+	int r, at;
+
+	if (!path)
+		return -ENOMEM;
+	r = dir_names(dir, DIR_PACKS, &names, &count, NULL);
+	if (r == -ENOENT)
+		return make_folder(dir, DIR_PACKS, "", err);
+	if (r < 0)
+		return dir_fail(dir, r, "list", DIR_PACKS, err);
+	for (size_t n = 0; n < count; n++) {
+		at = dir_subfolder(names[n]);
+		if (at >= 0)
+			found[at] = true;
+	}
+	dir_names_free(names, count);
+	r = dir->io->ops->sync_dir(dir->io, path, NULL);
+	if (r < 0)
+		return dir_fail(dir, r, "make durable", DIR_PACKS, err);
+	memcpy(dir->has_folder, found, sizeof(found));
+	return 0;
+}
+
+/* packs/xx: not made ahead, since a small store needs few of the 256. */
+static int need_subfolder(struct dir_backend *dir, const char *folder,
+			  struct err *err)
+{
+	int at = dir_subfolder(folder + strlen(DIR_PACKS "/"));
+	int r = 0;
+
+	if (at < 0)
+		return err_set(err, -EINVAL, "'%s' is no folder of packs",
+			       folder);
+	pthread_mutex_lock(&dir->folders_lock);
+	if (!dir->packs_seen) {
+		r = look_at_packs(dir, err);
+		dir->packs_seen = r == 0;
+	}
+	if (r == 0 && !dir->has_folder[at]) {
+		r = make_folder(dir, folder, DIR_PACKS, err);
+		dir->has_folder[at] = r == 0;
+	}
+	pthread_mutex_unlock(&dir->folders_lock);
+	return r;
+}
+
+static int create_file(struct dir_backend *dir, const char *folder, int *file,
+		       struct err *err)
+{
+	autofree char *path = dir_path(dir, folder, err);
+	int r;
+
+	if (!path)
+		return -ENOMEM;
+	r = dir->io->ops->create_unnamed(dir->io, path, NULL);
+	/* A copy of a store may lack its empty folders. */
+	if (r == -ENOENT && folder[0] && !strchr(folder, '/')) {
+		r = make_folder(dir, folder, "", err);
+		if (r < 0)
+			return r;
+		r = dir->io->ops->create_unnamed(dir->io, path, NULL);
+	}
+	if (r < 0)
+		return dir_fail(dir, r, "create a file in", folder, err);
+	*file = r;
+	return 0;
+}
+
+int dir_put_begin(struct backend *backend, const char *name,
+		  struct backend_put **out, struct err *err)
+{
+	struct dir_backend *dir = dir_of(backend);
+	autofree struct backend_put *put = NULL;
+	const char *slash = strrchr(name, '/');
+	int r;
+
+	if (strlen(name) >= sizeof(put->name))
+		return err_set(err, -EINVAL, "'%s' is no object's name", name);
+	r = alloc_array(&put, 1, sizeof(*put), err);
+	if (r < 0)
+		return r;
+	put->dir = dir;
+	memcpy(put->name, name, strlen(name) + 1);
+	if (slash)
+		memcpy(put->folder, name, (size_t)(slash - name));
+	if (strncmp(put->folder, DIR_PACKS "/", strlen(DIR_PACKS "/")) == 0)
+		r = need_subfolder(dir, put->folder, err);
+	if (r == 0)
+		r = create_file(dir, put->folder, &put->file, err);
+	if (r < 0)
+		return r;
+	*out = ptr_steal(&put);
+	return 0;
+}
+
+int dir_put_write(struct backend_put *put, const void *data, size_t size,
+		  struct err *err)
+{
+	struct vs_io *io = put->dir->io;
+	int r = io_write_full(io, put->file, data, size, put->offset);
+
+	if (r < 0)
+		return dir_fail(put->dir, r, "write", put->name, err);
+	put->offset += size;
+	if (put->offset - put->started >= WRITEBACK_STEP) {
+		io->ops->start_writeback(io, put->file, put->started,
+					 put->offset - put->started);
+		put->started = put->offset;
+	}
+	return 0;
+}
+
+static int link_file(struct backend_put *put, struct err *err)
+{
+	autofree char *path = dir_path(put->dir, put->name, err);
+	autofree char *folder = dir_path(put->dir, put->folder, err);
+	struct vs_io *io = put->dir->io;
+	int r;
+
+	if (!path || !folder)
+		return -ENOMEM;
+	r = io->ops->sync(io, put->file);
+	if (r < 0)
+		return dir_fail(put->dir, r, "make durable", put->name, err);
+	r = io->ops->link(io, put->file, path, NULL);
+	if (r == -EEXIST)
+		return err_set(err, r, "'%s/%s' exists already",
+			       put->dir->shown, put->name);
+	if (r < 0)
+		return dir_fail(put->dir, r, "create", put->name, err);
+	r = io->ops->sync_dir(io, folder, NULL);
+	if (r < 0)
+		return dir_fail(put->dir, r, "make durable", put->name, err);
+	return 0;
+}
+
+int dir_put_finish(struct backend_put *put, struct err *err)
+{
+	int r = link_file(put, err);
+
+	dir_put_abort(put);
+	return r;
+}
+
+void dir_put_abort(struct backend_put *put)
+{
+	/* What has no name is gone with this; its bytes were synced, so a
+	 * failure to close a linked one tells nothing. */
+	put->dir->io->ops->close(put->dir->io, put->file);
+	free(put);
+}

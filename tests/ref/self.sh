@@ -1,0 +1,66 @@
+#!/bin/sh
+# SPDX-License-Identifier: Apache-2.0
+# The second reader against its own writer and forgeries: no command needed.
+set -eu
+
+ref=$TOP/tests/ref
+python=/usr/bin/python3
+cd "$TMP"
+
+if ! "$python" -c 'import cryptography, zstandard' 2>/dev/null; then
+	echo "needs python3-cryptography and python3-zstandard"
+	exit 77
+fi
+
+fail() {
+	echo "self.sh: $*" >&2
+	exit 1
+}
+
+if command -v xxhsum >/dev/null; then
+	for size in 0 1 3 4 8 9 16 17 40 72 88 128 129 240 241 320 1025 4097; do
+		head -c "$size" /dev/urandom >sample
+		want=$(xxhsum -H3 sample | sed 's/.*= //')
+		got=$(cd "$ref" && "$python" -c '
+import sys
+from vsref.xxh3 import xxh3_64
+print("%016x" % xxh3_64(open(sys.argv[1], "rb").read()))' "$TMP/sample")
+		[ "$got" = "$want" ] || fail "XXH3 of $size bytes: $got, not $want"
+	done
+fi
+
+round_trip() {
+	"$python" "$ref/write.py" "$1" "$1.files" $2
+	rc=0
+	"$python" "$ref/read.py" "$1" check --tags >out 2>&1 || rc=$?
+	[ "$rc" = "$3" ] || { cat out; fail "check of $1: $rc, not $3"; }
+	count=0
+	for file in "$1.files"/*; do
+		name=${file##*/}
+		disk=${name##*.}
+		rest=${name%.*}
+		"$python" "$ref/read.py" "$1" restore \
+			"${rest%.*}@${rest##*.}:$disk" got
+		cmp got "$file" || fail "$name differs"
+		count=$((count + 1))
+	done
+	[ "$count" -ge 8 ] || fail "only $count disks in $1"
+}
+
+unset VMSNAP_PASSPHRASE
+round_trip plain "" 0
+export VMSNAP_PASSPHRASE="correct horse"
+round_trip sealed "" 0
+# One copy of a chunk is damaged: told, and read from the other.
+round_trip damaged --damage-a-copy 3
+VMSNAP_PASSPHRASE="another passphrase" "$python" "$ref/read.py" sealed list \
+	>/dev/null || fail "the second slot does not open the store"
+rc=0
+VMSNAP_PASSPHRASE=wrong "$python" "$ref/read.py" sealed list 2>/dev/null ||
+	rc=$?
+[ "$rc" = 7 ] || fail "wrong passphrase: exit $rc, not 7"
+
+"$python" "$ref/forge.py" self >forged.out || {
+	grep -v '^ok' forged.out
+	fail "a forgery was taken for good"
+}

@@ -317,7 +317,7 @@ int recovery_decode(const char *text, size_t size, struct config_file *config,
 		    struct slot_file **slots, size_t *slot_count,
 		    struct err *err)
 {
-	struct lines lines = { .at = text, .end = text + size };
+	struct lines lines = { .at = text, .end = size ? text + size : text };
 	struct bytes found = { 0 };
 	struct config_file file;
 	int r;

@@ -36,19 +36,20 @@ void index_table_put(struct index_table *table)
 int index_tables_get(struct index *index, struct index_tables *out,
 		     struct err *err)
 {
-	size_t n;
+	struct index_tables copy = { 0 };
 	int r;
 
+	*out = copy;
 	pthread_rwlock_rdlock(&index->tables_lock);
-	out->count = index->set.count;
-	out->tables = NULL;
-	r = alloc_array(&out->tables, out->count + 1, sizeof(*out->tables),
-			err);
-	for (n = 0; n < out->count && r == 0; n++) {
-		out->tables[n] = index->set.tables[n];
-		atomic_fetch_add(&out->tables[n]->refs, 1);
+	r = alloc_array(&copy.tables, index->set.count + 1,
+			sizeof(*copy.tables), err);
+	for (; r == 0 && copy.count < index->set.count; copy.count++) {
+		copy.tables[copy.count] = index->set.tables[copy.count];
+		atomic_fetch_add(&copy.tables[copy.count]->refs, 1);
 	}
 	pthread_rwlock_unlock(&index->tables_lock);
+	if (r == 0)
+		*out = copy;
 	return r;
 }
 

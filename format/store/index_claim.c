@@ -79,7 +79,7 @@ static int claim_tables(struct index *index, struct sealer *sealer,
 
 		r = table_find(table, sealer, id, &entry, err);
 		/* What can't be read is not there: it is stored again. */
-		if (r == 0 || r == -EBADMSG)
+		if (r == 0 || r == -EBADMSG || r == -ENODATA)
 			continue;
 		if (r < 0)
 			return r;

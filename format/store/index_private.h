@@ -2,8 +2,8 @@
 /*
  * What the parts of the index share.
  *
- * Lock order: flush_lock, known_lock, tables_lock, then one of pending_lock
- * and relied_lock. A look-up holds tables_lock shared; the set of tables is changed
+ * Lock order: flush_lock, known_lock, tables_lock, pending_lock,
+ * relied_lock. A look-up holds tables_lock shared; the set of tables is changed
  * only by who holds flush_lock and, for the moment of the change, tables_lock
  * exclusively. New entries leave `pending` only after the table that names
  * them is in the set, so a look-up (pending first, then the tables, under one

@@ -37,7 +37,7 @@ ifneq ($(FUZZ),)
 ALL_CFLAGS += -fsanitize=fuzzer-no-link
 endif
 
-FORMAT_SRC := $(wildcard format/base/*.c format/store/*.c)
+FORMAT_SRC := $(wildcard format/base/*.c format/store/*.c format/image/*.c)
 VMSNAP_SRC := $(wildcard vmsnap/*.c)
 CLI_SRC := $(wildcard cli/*.c)
 RIG_SRC := $(wildcard tests/sim/*.c tests/rig/*.c)

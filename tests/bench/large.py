@@ -47,16 +47,37 @@ class Large:
               f"{done.peak_rss_bytes / MIB:.0f} MiB", file=sys.stderr)
 
     def table(self):
+        place = os.path.join(self.place, "table")
+        os.makedirs(place)
         self.run(f"table of {self.options.entries:,} entries",
                  os.path.join(self.programs, "table_bench"),
-                 str(self.options.entries), self.place, limit_mib=256)
+                 "--entries", str(self.options.entries), "--dir", place,
+                 limit_mib=256)
+        shutil.rmtree(place, ignore_errors=True)
 
     def snapshots(self):
-        store = os.path.join(self.place, "snapshots")
-        self.run(f"{self.options.snapshots:,} snapshots",
-                 os.path.join(self.programs, "snapshots_bench"), store,
-                 str(self.options.snapshots), limit_mib=192)
-        shutil.rmtree(store, ignore_errors=True)
+        """`list` of many, and a backup in such a store beside an empty one."""
+        disk = os.path.join(self.place, "small.raw")
+        with open(disk, "wb") as out:
+            out.write(os.urandom(16 * MIB))
+        for kind, count in (("empty", 0), ("full", self.options.snapshots)):
+            store = os.path.join(self.place, kind)
+            command = [self.vmsnap, "--store", store]
+            subprocess.run([*command, "init", "--plaintext"], check=True,
+                           stdout=subprocess.DEVNULL)
+            subprocess.run([*command, "backup", "-q", "first", disk],
+                           check=True, stdout=subprocess.DEVNULL)
+            if count:
+                subprocess.run(
+                    [os.path.join(self.programs, "snapshots_bench"), store,
+                     str(count)], check=True, stdout=subprocess.DEVNULL)
+                self.run(f"list of {count:,} snapshots", *command, "list",
+                         "--json", limit_mib=192)
+            self.run(f"backup of 16 MiB, {count:,} snapshots in the store",
+                     *command, "backup", "--json", "first", disk,
+                     limit_mib=192)
+            shutil.rmtree(store, ignore_errors=True)
+        os.unlink(disk)
 
     def scatter(self):
         disk = os.path.join(self.place, "huge.raw")

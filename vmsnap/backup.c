@@ -44,6 +44,12 @@ static int names_check(const struct vms_backup *backup, struct err *err)
 		return err_set(
 			err, -EINVAL,
 			"'latest' can't be a label: NAME@latest is the newest snapshot");
+	if (backup->chunk_log2 && (backup->chunk_log2 < CHUNK_LOG2_MIN ||
+				   backup->chunk_log2 > CHUNK_LOG2_MAX))
+		return err_set(err, -EINVAL,
+			       "a chunk has 2^%u to 2^%u bytes, not 2^%u",
+			       CHUNK_LOG2_MIN, CHUNK_LOG2_MAX,
+			       backup->chunk_log2);
 	if (!backup->source_count ||
 	    backup->source_count > SNAPSHOT_VOLUMES_MAX)
 		return err_set(err, -EINVAL,

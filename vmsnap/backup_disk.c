@@ -48,12 +48,30 @@ static void worker_release(struct worker *worker, struct vs_io *io)
 	free(worker->slots[1].buffer);
 }
 
+static void warn_filter(struct pass *pass, const struct err *why)
+{
+	const struct vms_backup *backup = pass->disk->backup;
+	char text[ERR_TEXT_MAX + 256];
+
+	pthread_mutex_lock(&pass->lock);
+	if (!pass->filter_warned && backup->warn) {
+		snprintf(
+			text, sizeof(text),
+			"the last backup of '%s' can't be compared with in part, so more is read anew: %s",
+			pass->disk->volume->name, why->text);
+		backup->warn(backup->warn_arg, text);
+	}
+	pass->filter_warned = true;
+	pthread_mutex_unlock(&pass->lock);
+}
+
 static int worker_init(struct worker *worker, struct pass *pass, unsigned n,
 		       struct err *err)
 {
 	struct backup_disk *disk = pass->disk;
 	struct vs_io *io = disk->vms->io;
 	const struct masters *masters = store_masters(disk->vms->store);
+	struct err why = { 0 };
 
 	memset(worker, 0, sizeof(*worker));
 	worker->pass = pass;
@@ -66,9 +84,11 @@ static int worker_init(struct worker *worker, struct pass *pass, unsigned n,
 	if (!worker->tagger || !worker->queue || !worker->slots[0].buffer ||
 	    !worker->slots[1].buffer)
 		return err && err->code ? err->code : -ENOMEM;
-	if (!disk->parent)
-		return 0;
-	return filter_new(&worker->filter, worker->thread, disk->parent, err);
+	/* A filter that can't be read costs a rescan, never a backup. */
+	if (disk->parent &&
+	    filter_new(&worker->filter, worker->thread, disk->parent, &why))
+		warn_filter(pass, &why);
+	return 0;
 }
 
 static void slot_start(struct worker *worker, struct slot *slot)
@@ -125,23 +145,6 @@ static int slot_wait(struct worker *worker, struct slot *slot, struct err *err)
 	if (slot->request.result == (ssize_t)slot->length)
 		return 0;
 	return slot_reread(worker, slot, err);
-}
-
-static void warn_filter(struct pass *pass, const struct err *why)
-{
-	const struct vms_backup *backup = pass->disk->backup;
-	char text[ERR_TEXT_MAX + 256];
-
-	pthread_mutex_lock(&pass->lock);
-	if (!pass->filter_warned && backup->warn) {
-		snprintf(
-			text, sizeof(text),
-			"the last backup of '%s' can't be compared with in part, so more is read anew: %s",
-			pass->disk->volume->name, why->text);
-		backup->warn(backup->warn_arg, text);
-	}
-	pass->filter_warned = true;
-	pthread_mutex_unlock(&pass->lock);
 }
 
 static int put_chunk(struct worker *worker, const uint8_t *content,

@@ -113,22 +113,29 @@ static int deal(struct pass *pass, struct fetch_segment *segment,
 		pass->cursor = found;
 		return 1;
 	}
-	/* To the next border, so that segments lie alike in every pass. */
+	/* To the next border, so that segments lie alike in every pass; no
+	 * segment crosses the border of a node, so a damaged one covers it. */
 	segment->count =
 		min_u64(most - found % most, pass->chunk_count - found);
 	if (tree_reader_ids(pass->tree, found, segment->count, segment->ids,
-			    &bad_first, &bad_count, &why)) {
-		if (bad_first > found && bad_first < found + segment->count) {
-			/* What lies before the damage first. */
-			segment->count = bad_first - found;
-			return deal(pass, segment, err);
-		}
+			    &bad_first, &bad_count, &why))
 		return deal_damage(pass, bad_first, bad_count, &why, segment,
 				   err);
-	}
 	segment_states(segment);
 	pass->cursor += segment->count;
 	return 1;
+}
+
+/* The last chunk may be shorter than the others. */
+static void progress_segment(const struct fetch *fetch,
+			     const struct fetch_segment *segment)
+{
+	const struct volume *volume = fetch->volume;
+	uint64_t start = segment->first << volume->chunk_log2;
+	uint64_t bytes = segment->count << volume->chunk_log2;
+
+	progress_add(&fetch->progress->done_bytes,
+		     min_u64(bytes, volume->size_bytes - start));
 }
 
 static int take(struct pass *pass, struct fetch_segment *segment,
@@ -140,10 +147,7 @@ static int take(struct pass *pass, struct fetch_segment *segment,
 	do {
 		r = deal(pass, segment, err);
 		if (r == 1 && segment->is_hole && pass->fetch->progress)
-			progress_add(
-				&pass->fetch->progress->done_bytes,
-				segment->count
-					<< pass->fetch->volume->chunk_log2);
+			progress_segment(pass->fetch, segment);
 	} while (r == 1 && segment->is_hole && !pass->fetch->want_holes);
 	if (r == 1)
 		pass->sequence++;
@@ -154,8 +158,9 @@ static int take(struct pass *pass, struct fetch_segment *segment,
 /* What the store could not give becomes zeros, and is noted. */
 static int mark_damaged(struct pass *pass, struct fetch_segment *segment,
 			const struct store_read *reads, const unsigned *which,
-			unsigned count, struct err *err)
+			unsigned count, const struct err *why, struct err *err)
 {
+	bool any = false;
 	int r = 0;
 
 	for (unsigned i = 0; i < count && !r; i++) {
@@ -163,6 +168,7 @@ static int mark_damaged(struct pass *pass, struct fetch_segment *segment,
 
 		if (!reads[i].result)
 			continue;
+		any = true;
 		if (reads[i].result != -EBADMSG) {
 			if (err)
 				*err = reads[i].err;
@@ -175,6 +181,10 @@ static int mark_damaged(struct pass *pass, struct fetch_segment *segment,
 				err);
 		pthread_mutex_unlock(&pass->lock);
 	}
+	/* A failure that is no chunk's: nothing of this can be trusted. */
+	if (!any)
+		return err_set(err, why->code ? why->code : -EIO, "%s",
+			       why->text);
 	return r;
 }
 
@@ -185,7 +195,7 @@ static int fill(struct pass *pass, struct store_thread *thread,
 	const struct volume *volume = pass->fetch->volume;
 	unsigned which[FETCH_CHUNKS_MAX], wanted = 0;
 	uint64_t data_bytes = 0;
-	struct err first;
+	struct err first = { 0 };
 	int r = 0;
 
 	for (unsigned i = 0; i < segment->count; i++) {
@@ -200,10 +210,12 @@ static int fill(struct pass *pass, struct store_thread *thread,
 		reads[wanted].content =
 			segment->buffer + ((size_t)i << volume->chunk_log2);
 		reads[wanted].content_size = size;
+		reads[wanted].result = 0;
 		which[wanted++] = i;
 	}
 	if (wanted && store_get_many(thread, reads, wanted, &first))
-		r = mark_damaged(pass, segment, reads, which, wanted, err);
+		r = mark_damaged(pass, segment, reads, which, wanted, &first,
+				 err);
 	pthread_mutex_lock(&pass->lock);
 	pass->fetch->result->data_bytes += data_bytes;
 	pthread_mutex_unlock(&pass->lock);
@@ -230,8 +242,7 @@ static int segment_run(struct pass *pass, unsigned worker,
 	if (!r)
 		r = sink->after(fetch->arg, worker, segment, err);
 	if (!r && fetch->progress)
-		progress_add(&fetch->progress->done_bytes,
-			     segment->count << fetch->volume->chunk_log2);
+		progress_segment(fetch, segment);
 	return r;
 }
 

@@ -226,10 +226,12 @@ static int write_hole(struct run *run, struct writer *writer, uint64_t first,
 	while (at < end) {
 		uint64_t start = at, stop = end;
 		bool zero = false;
-		int r = io->ops->seek_data(io, run->target.file, at, &start,
-					   &stop);
+		int r = progress_check(run->restore->progress, err);
 
-		if (r == -ENXIO || start >= end)
+		if (r)
+			return r;
+		r = io->ops->seek_data(io, run->target.file, at, &start, &stop);
+		if (r == -ENXIO || (!r && start >= end))
 			return 0;
 		if (r)
 			return err_sys(err, r, "looking for data in '%s'",

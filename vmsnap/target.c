@@ -4,6 +4,10 @@
  * one is made as TARGET.vmsnap-partial, and one that --delta updates in place
  * is renamed to that first. So whoever finds TARGET finds a whole disk, and a
  * broken-off restore goes on from the partial.
+ *
+ * After a sync that failed the partial goes: the kernel then takes what it
+ * could not write for clean, so it reads well, --delta would keep it, and no
+ * later sync would bring it to the disk.
  */
 #include <errno.h>
 #include <limits.h>
@@ -72,32 +76,36 @@ static int open_file(struct target *target, const struct vms_restore *restore,
 {
 	const struct vs_io_ops *ops = target->io->ops;
 	struct io_stat st;
-	int flags = IO_READ_WRITE;
+	int flags = IO_READ_WRITE | IO_NO_FOLLOW;
 	bool partial = !ops->stat(target->io, target->partial, &st, NULL);
+	bool update = restore->delta && !partial && exists;
 	int r = 0;
 
 	if (partial && st.kind != IO_KIND_FILE)
 		return err_set(err, -EEXIST,
 			       "'%s' is in the way and is no file; remove it",
 			       target->partial);
-	if (restore->delta && !partial && exists) {
-		r = ops->rename(target->io, target->path, target->partial, err);
-		partial = true;
-	} else if (!restore->delta && partial) {
+	if (!restore->delta && partial) {
 		r = ops->unlink(target->io, target->partial, err);
+		if (r)
+			return r;
 		partial = false;
 	}
+	target->is_fresh = !partial && !update;
+	if (target->is_fresh)
+		flags |= IO_CREATE | IO_EXCLUSIVE | IO_DIRECT;
+	/* Opened before it is renamed: what can't be written stays in place. */
+	target->file =
+		ops->open(target->io, update ? target->path : target->partial,
+			  flags, err);
+	if (target->file < 0)
+		return target->file;
+	if (update)
+		r = ops->rename(target->io, target->path, target->partial, err);
 	if (!r)
 		r = parent_sync(target, err);
 	if (r)
 		return r;
-	target->is_fresh = !partial;
-	if (!partial)
-		flags |= IO_CREATE | IO_EXCLUSIVE | IO_DIRECT;
-	target->file = ops->open(target->io, target->partial,
-				 flags | IO_NO_FOLLOW, err);
-	if (target->file < 0)
-		return target->file;
 	r = ops->truncate(target->io, target->file, target->size_bytes);
 	if (r)
 		return err_sys(err, r, "setting the size of '%s' to %llu",
@@ -175,6 +183,29 @@ int target_open(struct target *target, struct vs_io *io,
 	return r;
 }
 
+/* It is not, or no longer, there to go on with. */
+static void partial_forget(struct target *target)
+{
+	free(target->partial);
+	target->partial = NULL;
+}
+
+static int sync_failed(struct target *target, int r, struct err *err)
+{
+	if (target->kind != TARGET_FILE)
+		return err_sys(
+			err, r,
+			"making '%s' durable (what it holds can't be trusted now: restore it again without --delta)",
+			target->path);
+	err_sys(err, r,
+		"making '%s' durable (what was written can't be trusted and is removed: restore it again)",
+		target->partial);
+	if (!target->io->ops->unlink(target->io, target->partial, NULL))
+		parent_sync(target, NULL);
+	partial_forget(target);
+	return r;
+}
+
 int target_finish(struct target *target, struct err *err)
 {
 	const struct vs_io_ops *ops = target->io->ops;
@@ -185,14 +216,20 @@ int target_finish(struct target *target, struct err *err)
 	/* Direct writes are whole blocks: cut what stands past the end. */
 	if (target->kind == TARGET_FILE)
 		r = ops->truncate(target->io, target->file, target->size_bytes);
-	if (!r)
-		r = ops->sync(target->io, target->file);
 	if (r)
-		return err_sys(err, r, "making '%s' durable", target->path);
+		return err_sys(err, r, "setting the size of '%s' to %llu",
+			       target->partial,
+			       (unsigned long long)target->size_bytes);
+	r = ops->sync(target->io, target->file);
+	if (r)
+		return sync_failed(target, r, err);
 	if (target->kind != TARGET_FILE)
 		return 0;
 	r = ops->rename(target->io, target->partial, target->path, err);
-	return r ? r : parent_sync(target, err);
+	if (r)
+		return r;
+	partial_forget(target);
+	return parent_sync(target, err);
 }
 
 void target_close(struct target *target)

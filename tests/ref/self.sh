@@ -29,6 +29,9 @@ print("%016x" % xxh3_64(open(sys.argv[1], "rb").read()))' "$TMP/sample")
 	done
 fi
 
+"$python" "$ref/examples.py" "$TOP/spec/store.md" ||
+	fail "an example of the page does not hold"
+
 round_trip() {
 	"$python" "$ref/write.py" "$1" "$1.files" $2
 	rc=0

@@ -87,6 +87,13 @@ forge("slot-scrypt-r", 3, "slot.head", put(68, le32(33)), "scrypt")
 forge("slot-scrypt-p", 3, "slot.head", put(72, le32(5)), "scrypt")
 forge("slot-scrypt-memory", 3, "slot.head", put(64, le32(20) + le32(3)),
       "scrypt")
+forge("slot-scrypt-undefined", 3, "slot.head", put(64, le32(16) + le32(1)),
+      "scrypt")
+forge("slot-label-nul", 3, "slot.head", put(112, b"a\0b"), "NUL")
+forge("slot-label-64", 3, "slot.head", put(112, b"x" * 64), "long")
+forge("slot-label-escape", 3, "slot.head", put(112, b"\x1b[2J"), "control")
+forge("slot-label-latin1", 3, "slot.head", put(112, b"\xf6"), "UTF-8")
+forge("slot-kind", 6, "slot.head", put(16, le32(2)), "kind 2")
 forge("slot-reserved-master", 3, "slot.masters", put(96, b"\1"), "reserved")
 
 

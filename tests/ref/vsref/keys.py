@@ -119,15 +119,19 @@ def parse_slot(data, slot_id, place):
     n_log2, r, p = unpack_from("<III", data, 64)
     need_zero(data[76:80], place)
     label = data[112:176].rstrip(b"\0")
+    label = text(label, 63, place)
+    need(not any(ord(c) < 32 or 127 <= ord(c) < 160 for c in label), place,
+         "control character in the label")
     slot = Slot(kind, slot_id, data[40:56], unpack_from("<q", data, 56)[0],
-                n_log2, r, p, data[80:112], text(label, 64, place), data)
+                n_log2, r, p, data[80:112], label, data)
     if kind == CLEAR:
         need_zero(data[64:112], place)
         need_zero(data[304:320], place)
         need_zero(data[272:304], place)
     else:
         need(10 <= n_log2 <= 20 and 1 <= r <= 32 and 1 <= p <= 4 and
-             (128 << n_log2) * r <= 256 << 20, place, "scrypt out of range")
+             n_log2 < 16 * r and (128 << n_log2) * r <= 256 << 20, place,
+             "scrypt out of range")
     return slot
 
 

@@ -1,8 +1,10 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: Apache-2.0
 """The second reader: read.py STORE list | show SNAP |
-restore SNAP[:DISK] OUT | check [--tags]
+restore SNAP[:DISK] OUT | check [--tags] | recovery [TEXT]
 
+recovery prints the recovery copy; with a file TEXT it holds one against the
+store, object by object, in whatever way it was typed.
 The passphrase is taken from VMSNAP_PASSPHRASE. Exit status as vmsnap's:
 0 done, 2 usage, 3 corrupt, 4 not found, 6 too new, 7 wrong passphrase.
 """
@@ -10,9 +12,9 @@ The passphrase is taken from VMSNAP_PASSPHRASE. Exit status as vmsnap's:
 import os
 import sys
 
-from vsref import tree
+from vsref import recovery, tree
 from vsref.check import Check
-from vsref.errors import NotFound, Refusal
+from vsref.errors import NotFound, Refusal, need
 from vsref.store import Store
 
 
@@ -59,8 +61,20 @@ def cmd_check(store, *options):
     return check.status
 
 
+def cmd_recovery(store, typed=None):
+    slots = [store.read("keys/" + i.hex()) for i in store.ids("keys")]
+    if typed is None:
+        print(recovery.build([store.config.data, *slots]), end="")
+        return
+    with open(typed, encoding="ascii", errors="replace") as f:
+        first, *rest = recovery.parse(f.read())
+    need(first == store.config.data, typed, "another config")
+    need(sorted(rest) == sorted(slots), typed, "other key slots")
+
+
 COMMANDS = {"list": (cmd_list, 0, 0), "show": (cmd_show, 1, 1),
-            "restore": (cmd_restore, 2, 2), "check": (cmd_check, 0, 1)}
+            "restore": (cmd_restore, 2, 2), "check": (cmd_check, 0, 1),
+            "recovery": (cmd_recovery, 0, 1)}
 
 
 def main(arguments):

@@ -58,6 +58,20 @@ round_trip sealed "" 0
 round_trip damaged --damage-a-copy 3
 VMSNAP_PASSPHRASE="another passphrase" "$python" "$ref/read.py" sealed list \
 	>/dev/null || fail "the second slot does not open the store"
+# The recovery copy, as printed and as typed; one wrong digit is told.
+"$python" "$ref/read.py" sealed recovery >copy
+[ "$(wc -l <copy)" = 52 ] || fail "the recovery copy has not 52 lines"
+"$python" "$ref/read.py" sealed recovery copy || fail "recovery copy"
+{
+	echo "# typed"
+	sed -e '2,51s/[a-f]/\U&/g' -e 's/ /  /3' -e 's/^/ /' -e 's/$/\r/' copy
+} >typed
+"$python" "$ref/read.py" sealed recovery typed || fail "typed recovery copy"
+sed '20s/ 0/ 1/' copy >wrong
+rc=0
+"$python" "$ref/read.py" sealed recovery wrong 2>out || rc=$?
+{ [ "$rc" = 3 ] && grep -q "line 20" out; } || fail "wrong digit: exit $rc"
+
 rc=0
 VMSNAP_PASSPHRASE=wrong "$python" "$ref/read.py" sealed list 2>/dev/null ||
 	rc=$?

@@ -1,0 +1,39 @@
+#!/bin/bash
+# SPDX-License-Identifier: Apache-2.0
+# Progress: none on a pipe, lines when asked, JSON that parses.
+set -euo pipefail
+. "$TOP/tests/cli/lib.sh"
+
+vmsnap init -q
+disk d.raw 9000000 1
+expect 0 vmsnap backup vm d.raw
+silent err
+expect 0 vmsnap backup vm d.raw --progress never
+silent err
+expect 0 vmsnap backup vm d.raw --rehash --progress always
+errs '8.6 MiB / 8.6 MiB .*unique .*stored '
+expect 0 vmsnap restore vm out.raw --progress json
+python3 - <<'EOF'
+import json
+lines = [json.loads(line) for line in open("err")]
+assert lines, "no line"
+for line in lines:
+    assert line["type"] == "progress" and line["verb"] == "restore", line
+    assert set(line) >= {"total_bytes", "done_bytes", "unique_bytes",
+                         "stored_bytes", "elapsed_us"}, line
+assert lines[-1]["done_bytes"] == lines[-1]["total_bytes"] > 0, lines[-1]
+EOF
+expect 0 vmsnap verify vm --progress json
+expect 0 vmsnap check --read-data --progress json
+expect 0 vmsnap -q backup vm d.raw
+silent out
+silent err
+# On a terminal: one line, gone at the end.
+python3 - "$VMSNAP" >seen <<'EOF'
+import os, pty, sys
+def read(fd):
+    return os.read(fd, 4096)
+sys.exit(os.waitstatus_to_exitcode(
+    pty.spawn([sys.argv[1], "backup", "vm", "d.raw", "--rehash"], read)))
+EOF
+grep -q 'snapshot' seen

@@ -88,11 +88,11 @@ void help_print(const struct options *options)
 	say("\nOptions of every verb:\n");
 	for (unsigned i = 0; i < OPT_COMMON_COUNT; i++)
 		print_option((enum option)i);
-	say("\nThe passphrase comes from --passphrase-file, VMSNAP_PASSPHRASE, "
-	    "VMSNAP_PASSPHRASE_COMMAND\nor a prompt. 'vmsnap VERB --help' says "
-	    "more, 'man vmsnap' says all.\n"
-	    "\nA snapshot: NAME, NAME@latest, NAME@LABEL, NAME@-1, or 8 or "
-	    "more digits of its id.\n"
+	say("\nThe passphrase comes from --passphrase-file, VMSNAP_PASSPHRASE,\n"
+	    "VMSNAP_PASSPHRASE_COMMAND or a prompt.\n"
+	    "A snapshot: NAME, NAME@latest, NAME@LABEL, NAME@-1, or 8 digits "
+	    "of its id.\n"
 	    "Exit status: 0 done, 1 failed, 2 usage, 3 corruption found, 4 not "
-	    "found, 5 busy,\n6 unsupported, 7 wrong passphrase, 8 incomplete.\n");
+	    "found, 5 busy,\n6 unsupported, 7 wrong passphrase, 8 incomplete.\n"
+	    "'vmsnap VERB --help' says more, 'man vmsnap' says all.\n");
 }

@@ -51,8 +51,7 @@ const struct option_info option_table[OPT_COUNT] = {
 	[OPT_REHASH] = { .name = "rehash",
 			 .help = "hash all, don't trust the change filter" },
 	[OPT_SKIP_BAD_BLOCKS] = { .name = "skip-bad-blocks",
-				  .help = "zeros where the source can't be "
-					  "read, listed, exit 8" },
+				  .help = "zeros for what can't be read, exit 8" },
 	[OPT_PINS] = { .name = "pins", .help = "list the pins instead" },
 	[OPT_MAP] = { .name = "map", .help = "each byte range that differs" },
 	[OPT_DISK] = { .name = "disk",
@@ -61,11 +60,9 @@ const struct option_info option_table[OPT_COUNT] = {
 	[OPT_FORCE] = { .name = "force",
 			.help = "over a block device or an existing file" },
 	[OPT_DELTA] = { .name = "delta",
-			.help = "read what is there, write what differs; also "
-				"goes on with a broken-off restore" },
+			.help = "write only what differs; also goes on" },
 	[OPT_SKIP_DAMAGED] = { .name = "skip-damaged",
-			       .help = "zeros for what can't be read, listed, "
-				       "exit 8" },
+			       .help = "zeros for what can't be read, exit 8" },
 	[OPT_FORMAT] = { .name = "format",
 			 .value = "FORMAT",
 			 .complete = COMPLETE_WORDS,

@@ -19,6 +19,7 @@ while read -r first second rest; do
 	[ "$first" = key ] && verb="key $second"
 	expect 0 vmsnap $verb --help
 	says "^usage: vmsnap $verb"
+	[ -z "$(grep -E '.{80}' out help)" ] || fail "$verb: a line is too long"
 	grep -qx "$verb" man-verbs || fail "the man page's synopsis has no $verb"
 	# The synopsis: the same arguments and options, in the same order.
 	grep -F "*vmsnap* *$verb*" "$man" | head -1 | tr -d '*' >synopsis
@@ -34,18 +35,18 @@ done <verbs
 [ "$(wc -l <verbs)" = "$(wc -l <man-verbs)" ] || fail "man page: other verbs"
 sed -n '/^Options of/,/^$/p' help | grep -oE -- '--[a-z-]+' >>all-options
 sort -u all-options | grep . >options
+for shell in bash zsh fish; do vmsnap completion $shell >completion.$shell; done
 while read -r option; do
 	grep -qF -- "*$option*" "$man" || fail "man page has no $option"
 	for shell in bash zsh fish; do
-		vmsnap completion $shell | grep -qE -- "${option#--}" ||
+		grep -qE -- "${option#--}" completion.$shell ||
 			fail "completion of $shell has no $option"
 	done
 done <options
-grep -oE '^\*(-., \*)?[^ ]*--[a-z-]+' "$man" | grep -oE -- '--[a-z-]+' |
+grep -oE '^\*(-.\*, \*)?--[a-z-]+' "$man" | grep -oE -- '--[a-z-]+' |
 	sort -u >man-options
 same options man-options
 expect 2 vmsnap completion tcsh
-vmsnap completion bash >completion.bash
 bash -n completion.bash
 complete_it() {
 	bash -c '. ./completion.bash; COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1))
@@ -55,8 +56,8 @@ complete_it() {
 [ "$(complete_it vmsnap restore --de)" = --delta ]
 [ "$(complete_it vmsnap -s x key ex)" = export ]
 [ "$(complete_it vmsnap --progress ne)" = never ]
-if command -v zsh >/dev/null; then vmsnap completion zsh | zsh -n; fi
-if command -v fish >/dev/null; then vmsnap completion fish | fish -n; fi
+if command -v zsh >/dev/null; then zsh -n completion.zsh; fi
+if command -v fish >/dev/null; then fish -n completion.fish; fi
 for status in 0 1 2 3 4 5 6 7 8; do
 	grep -q "^|\[ \*$status\*" "$man" || fail "man page: no status $status"
 done

@@ -9,9 +9,9 @@ mkdir dir
 mkfifo fifo
 expect 1 timeout 20 "$VMSNAP" backup vm dir
 errs "dir"
-expect 1 timeout 20 "$VMSNAP" backup vm fifo
+expect 2 timeout 20 "$VMSNAP" backup vm fifo
 errs "fifo"
-expect 1 timeout 20 "$VMSNAP" backup vm /dev/null
+expect 2 timeout 20 "$VMSNAP" backup vm /dev/null
 expect 4 timeout 20 "$VMSNAP" backup vm "not
 there"
 errs 'not\\x0athere|not\\nthere'

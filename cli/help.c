@@ -92,7 +92,8 @@ void help_print(const struct options *options)
 	    "VMSNAP_PASSPHRASE_COMMAND or a prompt.\n"
 	    "A snapshot: NAME, NAME@latest, NAME@LABEL, NAME@-1, or 8 digits "
 	    "of its id.\n"
-	    "Exit status: 0 done, 1 failed, 2 usage, 3 corruption found, 4 not "
-	    "found, 5 busy,\n6 unsupported, 7 wrong passphrase, 8 incomplete.\n"
+	    "Exit status: 0 done, 1 failed, 2 usage, 3 corruption, 4 not "
+	    "found, 5 busy,\n"
+	    "6 unsupported, 7 wrong passphrase, 8 incomplete.\n"
 	    "'vmsnap VERB --help' says more, 'man vmsnap' says all.\n");
 }

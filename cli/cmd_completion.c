@@ -2,6 +2,7 @@
 /* vmsnap completion: scripts for the shells, written from the table. They ask
  * the store nothing: a completion must not want a passphrase. */
 #include <errno.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "cli/cli.h"
@@ -240,15 +241,17 @@ static void fish_option(const struct option_info *info, const char *condition)
 
 static void fish_verb_options(const struct verb *verb)
 {
-	char condition[128] = "__fish_seen_subcommand_from ";
+	static const char seen[] = "__fish_seen_subcommand_from";
 	const char *space = strchr(verb->name, ' ');
+	char condition[160];
 
-	if (space) {
-		strcat(condition, "key; and __fish_seen_subcommand_from ");
-		strcat(condition, space + 1);
-	} else {
-		strcat(condition, verb->name);
-	}
+	if (space)
+		snprintf(condition, sizeof(condition), "%s %.*s; and %s %s",
+			 seen, (int)(space - verb->name), verb->name, seen,
+			 space + 1);
+	else
+		snprintf(condition, sizeof(condition), "%s %s", seen,
+			 verb->name);
 	for (unsigned i = OPT_COMMON_COUNT; i < OPT_COUNT; i++)
 		if (verb_takes(verb, (enum option)i))
 			fish_option(&option_table[i], condition);

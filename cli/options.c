@@ -9,7 +9,7 @@
 #include <errno.h>
 #include <string.h>
 
-#include "format/base/base.h"
+#include "vmsnap/vmsnap.h"
 
 /* Of the design, but of a later version. */
 static const char *const later_verbs[] = {

@@ -10,7 +10,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "format/base/err.h"
+#include "vmsnap/vmsnap.h"
 
 struct cli;
 

@@ -13,7 +13,7 @@
 #include <sys/wait.h>
 #include <termios.h>
 
-#include "format/base/base.h"
+#include "vmsnap/vmsnap.h"
 
 #define HOW                                            \
 	"set VMSNAP_PASSPHRASE, --passphrase-file or " \

@@ -10,7 +10,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-#include "format/base/err.h"
+#include "vmsnap/vmsnap.h"
 
 #define PASSPHRASE_MAX 65536
 

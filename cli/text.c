@@ -66,8 +66,11 @@ const char *size_text(char out[SIZE_TEXT_MAX], uint64_t bytes)
 		return out;
 	}
 	/* 1023.95 would be shown as 1024.0. */
-	for (n /= 1024; n >= 1023.95 && units[unit + 1]; n /= 1024)
+	n /= 1024;
+	while (n >= 1023.95 && units[unit + 1]) {
+		n /= 1024;
 		unit++;
+	}
 	snprintf(out, SIZE_TEXT_MAX, "%.1f %ciB", n, units[unit]);
 	return out;
 }

@@ -30,6 +30,7 @@ int backend_put_begin(struct backend *backend, const char *name,
 int backend_put_write(struct backend *backend, struct backend_put *put,
 		      const void *data, size_t size, struct err *err)
 {
+	__atomic_add_fetch(&backend->put_bytes, size, __ATOMIC_RELAXED);
 	return backend->ops->put_write(put, data, size, err);
 }
 

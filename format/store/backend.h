@@ -58,6 +58,7 @@ struct backend {
 	const struct backend_ops *ops;
 	bool read_only;     /* set after open: puts answer -EROFS */
 	bool single_thread; /* a simulation: no threads of ours */
+	uint64_t put_bytes; /* atomic: handed to puts so far */
 };
 
 struct vs_io;

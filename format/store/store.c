@@ -1,0 +1,315 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Making, opening and closing a store. A store exists once its config does,
+ * which is written last; it is opened in the order config, key slot, MAC of
+ * the config, condemned lists, tables, stray packs, and nothing is believed
+ * before what vouches for it.
+ */
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+
+#include "format/store/store_private.h"
+
+/* ---- create ---- */
+
+static int make_config(const struct store_create_options *options,
+		       struct store_config *config, struct err *err)
+{
+	int r = random_fill(&config->store, sizeof(config->store), err);
+
+	config->plaintext = options->plaintext;
+	config->chunk_log2 = options->chunk_log2 ? options->chunk_log2 : 16;
+	config->level = options->level ? options->level : STORE_LEVEL_DEFAULT;
+	config->pack_size_bytes = options->pack_size_bytes
+					  ? options->pack_size_bytes
+					  : PACK_SIZE_DEFAULT;
+	config->created_ns = time_now_ns();
+	return r;
+}
+
+static int put_slot(struct backend *backend, const struct slot_file *slot,
+		    struct err *err)
+{
+	char name[OBJECT_NAME_MAX], hex[SLOT_ID_HEX_SIZE];
+
+	hex_encode(hex, slot->id, SLOT_ID_SIZE);
+	snprintf(name, sizeof(name), "keys/%s", hex);
+	return backend_put_whole(backend, name, slot, sizeof(*slot), err);
+}
+
+int store_create(struct backend *backend,
+		 const struct store_create_options *options, struct err *err)
+{
+	struct store_config config = { 0 };
+	struct config_file file;
+	struct masters masters;
+	struct slot_file slot;
+	int r;
+
+	if (!options->plaintext && !options->passphrase)
+		return err_set(err, -EINVAL,
+			       "an encrypted store needs a passphrase");
+	r = make_config(options, &config, err);
+	if (r == 0)
+		r = masters_make(&masters, err);
+	if (r < 0)
+		return r;
+	/* All that can be refused is, before anything is made. */
+	r = config_encode(&config, &masters, &file, err);
+	if (r == 0)
+		r = slot_make(&slot, &config.store, &masters,
+			      options->plaintext ? NULL : options->passphrase,
+			      options->passphrase_size, options->scrypt, NULL,
+			      err);
+	wipe(&masters, sizeof(masters));
+	if (r < 0)
+		return r;
+	r = backend->ops->create(backend, err);
+	if (r == 0)
+		r = put_slot(backend, &slot, err);
+	wipe(&slot, sizeof(slot));
+	if (r == 0)
+		r = backend_put_whole(backend, "config", &file, sizeof(file),
+				      err);
+	return r;
+}
+
+/* ---- warnings, damage ---- */
+
+void store_warn(struct store *store, const char *format, ...)
+{
+	char text[ERR_TEXT_MAX];
+	va_list args;
+
+	if (!store->warn)
+		return;
+	va_start(args, format);
+	vsnprintf(text, sizeof(text), format, args);
+	va_end(args);
+	pthread_mutex_lock(&store->warn_lock);
+	store->warn(store->warn_arg, text);
+	pthread_mutex_unlock(&store->warn_lock);
+}
+
+int store_note_damage(struct store *store, const char *object,
+		      const struct err *why, struct err *err)
+{
+	struct damage *grown = reallocarray(
+		store->damage, store->damage_count + 1, sizeof(*grown));
+	char *copy = strdup(object);
+
+	if (grown)
+		store->damage = grown;
+	if (!grown || !copy) {
+		free(copy);
+		return err_set(err, -ENOMEM, "out of memory");
+	}
+	grown[store->damage_count].object = copy;
+	grown[store->damage_count].why = *why;
+	store->damage_count++;
+	return 0;
+}
+
+static void table_is_damaged(void *arg, const char *name, const struct err *why)
+{
+	struct store *store = arg;
+
+	if (store_note_damage(store, name, why, NULL) < 0)
+		store_warn(store, "%s", why->text);
+}
+
+int store_each_damage(struct store *store,
+		      int (*fn)(void *arg, const char *object,
+				const struct err *why),
+		      void *arg)
+{
+	int r = 0;
+
+	for (size_t n = 0; n < store->damage_count && r == 0; n++)
+		r = fn(arg, store->damage[n].object, &store->damage[n].why);
+	return r;
+}
+
+int store_check_writable(const struct store *store, struct err *err)
+{
+	if (store->mode != STORE_READ)
+		return 0;
+	return err_set(err, -EROFS, "the store is open for reading only");
+}
+
+/* ---- open ---- */
+
+static int read_config(struct store *store, struct config_file *file,
+		       struct err *err)
+{
+	struct bytes data = { 0 };
+	int r;
+
+	r = backend_get_whole(store->backend, "config", sizeof(*file), &data,
+			      err);
+	if (r == -ENOENT)
+		err_prefix(err, "not a store (make one with vmsnap init)");
+	else if (r == -EFBIG)
+		r = -EBADMSG;
+	else if (r == 0)
+		r = config_decode(data.data, data.size, &store->config, err);
+	if (r == 0)
+		memcpy(file, data.data, sizeof(*file));
+	bytes_release(&data);
+	return r;
+}
+
+/* What a writer must know before it relies on anything. */
+static int prepare_writing(struct store *store, struct sealer *sealer,
+			   struct err *err)
+{
+	autofree struct id *condemned = NULL;
+	size_t count = 0;
+	int r;
+
+	r = store_read_condemned(store, sealer, &condemned, &count, err);
+	if (r == 0)
+		r = index_set_condemned(store->index, condemned, count, err);
+	if (r == 0)
+		r = store_adopt_packs(store, sealer, condemned, count, err);
+	return r;
+}
+
+static int open_index(struct store *store, size_t memory, struct err *err)
+{
+	const struct index_options how = {
+		.backend = store->backend,
+		.store = &store->config.store,
+		.data_key = store->masters.data_key,
+		.memory_bytes = memory,
+		.tolerant = store->tolerant,
+		.damaged = table_is_damaged,
+		.arg = store,
+	};
+
+	return index_open(&store->index, &how, store->finisher.sealer, err);
+}
+
+static int open_all(struct store *store, const struct store_options *options,
+		    struct err *err)
+{
+	struct config_file file;
+	int r;
+
+	r = finisher_init(&store->finisher, err);
+	if (r == 0)
+		r = read_config(store, &file, err);
+	if (r == 0)
+		r = store_unlock(store, options, &file, err);
+	if (r == 0)
+		r = open_index(store, options->index_memory, err);
+	if (r < 0)
+		return r;
+	store->level = options->level ? options->level : store->config.level;
+	if (store->mode == STORE_READ)
+		return 0;
+	return prepare_writing(store, store->finisher.sealer, err);
+}
+
+int store_open(struct store **out, struct backend *backend,
+	       const struct store_options *options, struct err *err)
+{
+	struct store *store = NULL;
+	int r = alloc_array(&store, 1, sizeof(*store), err);
+
+	if (r < 0) {
+		backend_close(backend);
+		return r;
+	}
+	store->backend = backend;
+	store->mode = options->mode;
+	store->tolerant = options->tolerant;
+	store->warn = options->warn;
+	store->warn_arg = options->warn_arg;
+	store->put_bytes_before =
+		__atomic_load_n(&backend->put_bytes, __ATOMIC_RELAXED);
+	pthread_mutex_init(&store->warn_lock, NULL);
+	pthread_mutex_init(&store->flush_lock, NULL);
+	backend->read_only = options->mode != STORE_WRITE;
+	r = open_all(store, options, err);
+	if (r < 0) {
+		store_close(store);
+		return r;
+	}
+	*out = store;
+	return 0;
+}
+
+void store_close(struct store *store)
+{
+	if (!store)
+		return;
+	finisher_release(store);
+	if (store->index)
+		index_close(store->index);
+	for (size_t n = 0; n < store->damage_count; n++)
+		free(store->damage[n].object);
+	free(store->damage);
+	backend_close(store->backend);
+	pthread_mutex_destroy(&store->warn_lock);
+	pthread_mutex_destroy(&store->flush_lock);
+	wipe(store, sizeof(*store));
+	free(store);
+}
+
+const struct store_config *store_config(const struct store *store)
+{
+	return &store->config;
+}
+
+const struct masters *store_masters(const struct store *store)
+{
+	return &store->masters;
+}
+
+struct backend *store_backend(struct store *store)
+{
+	return store->backend;
+}
+
+struct index *store_index(struct store *store)
+{
+	return store->index;
+}
+
+/* ---- threads ---- */
+
+struct store_thread *store_thread_new(struct store *store, struct err *err)
+{
+	struct store_thread *thread = NULL;
+
+	if (alloc_array(&thread, 1, sizeof(*thread), err) < 0)
+		return NULL;
+	thread->store = store;
+	thread->hasher = hasher_new(store->masters.id_key, err);
+	if (thread->hasher)
+		thread->sealer = sealer_new(err);
+	if (thread->sealer)
+		thread->codec = codec_new(store->level, err);
+	if (!thread->codec) {
+		store_thread_free(thread);
+		return NULL;
+	}
+	return thread;
+}
+
+struct hasher *store_thread_hasher(struct store_thread *thread)
+{
+	return thread->hasher;
+}
+
+struct sealer *store_thread_sealer(struct store_thread *thread)
+{
+	return thread->sealer;
+}
+
+struct store *store_thread_store(struct store_thread *thread)
+{
+	return thread->store;
+}

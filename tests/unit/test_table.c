@@ -10,6 +10,7 @@
 
 #include "format/base/base.h"
 #include "format/store/table_private.h"
+#include "tests/rig/forge.h"
 #include "tests/rig/mem_backend.h"
 #include "tests/rig/table_rig.h"
 
@@ -251,6 +252,64 @@ static void test_swapped(void **state)
 			 -EBADMSG);
 }
 
+/* A table of one entry, right but for its filter, fence or the gap. */
+static int forge_and_check(struct fixture *f, uint8_t filter_and,
+			   uint64_t fence_add, uint8_t gap)
+{
+	struct id id = rig_id(8, 8), pack_id = rig_id(8, 9);
+	struct table_pack pack = rig_pack(&pack_id, 1);
+	struct table_block block = { .entries[0] = rig_entry(&id, 0, 0) };
+	le64 fence = le64_make(be64_get(id.b) + fence_add);
+	struct filter_block filter = { { 0 } };
+	const struct {
+		const void *data;
+		size_t size;
+	} sections[SECTION_COUNT] = { { &fence, sizeof(fence) },
+				      { &pack, sizeof(pack) },
+				      { NULL, 0 },
+				      { &filter, sizeof(filter) } };
+	struct table_footer footer = { .entries = le64_make(1),
+				       .blocks = le64_make(1) };
+	struct forge forge = { 0 };
+	struct table *table;
+	unsigned n;
+	int r;
+
+	filter_block_add(&filter, &id);
+	for (n = 0; n < sizeof(filter); n++)
+		((uint8_t *)&filter)[n] &= filter_and;
+	forge_begin(&forge, OBJECT_TABLE, &id);
+	forge_zeros(&forge, TABLE_BLOCK_SIZE - sizeof(forge.header));
+	forge.object.data[1000] = gap;
+	forge_seal(&forge, &block, sizeof(block), false);
+	for (n = 0; n < SECTION_COUNT; n++) {
+		footer.sections[n].offset = le64_make(forge.object.size);
+		footer.sections[n].count =
+			le64_make(sections[n].size / table_section_width(n));
+		forge_section(&forge, sections[n].data, sections[n].size);
+	}
+	forge_seal(&forge, &footer, sizeof(footer), true);
+	forge_trailer(&forge, 0, sizeof(footer) + SEAL_TAG_SIZE);
+	mem_backend_set(f->backend, forge.name, forge.object.data,
+			forge.object.size);
+	table = rig_open(f->backend, f->sealer, NULL, &id, 0);
+	r = table_check(table, f->sealer, NULL);
+	table_close(table);
+	bytes_release(&forge.object);
+	sealer_free(forge.sealer);
+	return r;
+}
+
+static void test_check_forged(void **state)
+{
+	struct fixture *f = *state;
+
+	assert_int_equal(forge_and_check(f, 0xff, 0, 0), 0);
+	assert_int_equal(forge_and_check(f, 0x00, 0, 0), -EBADMSG);
+	assert_int_equal(forge_and_check(f, 0xff, 1, 0), -EBADMSG);
+	assert_int_equal(forge_and_check(f, 0xff, 0, 1), -EBADMSG);
+}
+
 static void test_writer_refuses(void **state)
 {
 	struct fixture *f = *state;
@@ -328,6 +387,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_cut_short, setup,
 						teardown),
 		cmocka_unit_test_setup_teardown(test_swapped, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_check_forged, setup,
+						teardown),
 		cmocka_unit_test_setup_teardown(test_writer_refuses, setup,
 						teardown),
 		cmocka_unit_test_setup_teardown(test_writer_fails, setup,

@@ -34,7 +34,7 @@ expect 0 vmsnap key remove "${second:0:8}"
 VMSNAP_PASSPHRASE=second expect 7 vmsnap list
 VMSNAP_NEW_PASSPHRASE= expect 7 vmsnap key add
 expect 7 setsid -w "$VMSNAP" key add
-expect 2 vmsnap key add --label $'bad\x07'
+VMSNAP_NEW_PASSPHRASE=x expect 2 vmsnap key add --label $'bad\x07'
 expect 2 vmsnap key
 errs 'key'
 expect 2 vmsnap key lst

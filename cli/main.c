@@ -187,6 +187,9 @@ static enum status tell(const struct cli *cli, int r, const struct err *err)
 		return STATUS_FAILED;
 	}
 	report_error(cli, err);
+	if (progress_signal())
+		report_line(cli, "stopped by SIG%s",
+			    sigabbrev_np(progress_signal()));
 	return status_of(r);
 }
 

@@ -133,6 +133,7 @@ static int sources_open(struct run *run, struct err *err)
 		if (r)
 			return r;
 		run->opened++;
+		source->progress = progress;
 		if (source->size_bytes > VOLUME_SIZE_MAX)
 			return err_set(err, -EFBIG,
 				       "source '%s' is larger than 64 TiB",
@@ -174,13 +175,16 @@ static int disk_run(struct run *run, struct snapshot *snapshot, size_t i,
 		.volume = volume,
 		.totals = &snapshot->totals,
 	};
+	char source[VOLUME_SOURCE_MAX + 1];
 
 	if (!volume)
 		return -ENOMEM;
 	snprintf(volume->name, sizeof(volume->name), "%s", from->disk);
 	volume->size_bytes = run->sources[i].size_bytes;
 	volume->chunk_log2 = chunk_log2_choose(run, parent);
-	volume->source = strndup(from->location, VOLUME_SOURCE_MAX);
+	/* A file's name need not be text. */
+	escape_name(source, sizeof(source), from->location);
+	volume->source = strdup(source);
 	if (!volume->source)
 		return err_set(err, -ENOMEM, "out of memory");
 	snapshot->totals.logical_bytes += volume->size_bytes;

@@ -374,7 +374,7 @@ int vms_find_snapshot(struct vms *vms, const char *spec, struct snapshot *out,
 	char name[NAME_MAX_SIZE + 1];
 	int r;
 
-	if (!name_is_valid(spec, length))
+	if (!name_is_valid(spec, length) || (at && !at[1]))
 		return err_set(
 			err, -EINVAL,
 			"'%s' is no snapshot: give NAME, NAME@LABEL, NAME@-1 or %d digits of an id",

@@ -8,11 +8,13 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <poll.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "vmsnap/source.h"
 
+#define STOP_CHECK_MS 200
 #define CAREFUL_BYTES 4096u /* what one bad sector costs */
 
 static int source_open_stream(struct source *source,
@@ -131,15 +133,31 @@ int source_next_data(struct source *source, uint64_t offset, uint64_t *start,
 	return 0;
 }
 
+/* Until there is something to read, or the end, or -ECANCELED: a signal that
+ * asks to stop goes to another thread and interrupts no read here. */
+static int stream_wait(struct source *source, struct err *err)
+{
+	struct pollfd input = { .fd = source->file, .events = POLLIN };
+	int r;
+
+	do
+		r = progress_check(source->progress, err);
+	while (r == 0 && poll(&input, 1, STOP_CHECK_MS) == 0);
+	return r;
+}
+
 int source_stream_read(struct source *source, void *buffer, size_t length,
 		       struct err *err)
 {
 	size_t got = 0;
 
 	while (got < length) {
-		ssize_t n =
-			read(source->file, (char *)buffer + got, length - got);
+		int r = stream_wait(source, err);
+		ssize_t n;
 
+		if (r < 0)
+			return r;
+		n = read(source->file, (char *)buffer + got, length - got);
 		if (n < 0 && errno == EINTR)
 			continue;
 		if (n < 0)
@@ -197,7 +215,10 @@ static int stream_finish(struct source *source, struct err *err)
 {
 	char byte;
 	ssize_t n;
+	int r = stream_wait(source, err);
 
+	if (r < 0)
+		return r;
 	do
 		n = read(source->file, &byte, 1);
 	while (n < 0 && errno == EINTR);

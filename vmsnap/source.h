@@ -12,7 +12,8 @@ struct source {
 	bool is_device;
 	uint64_t size_bytes; /* what is backed up */
 	uint64_t stream_at;
-	const char *location; /* the caller's */
+	const char *location;                /* the caller's */
+	const struct vms_progress *progress; /* may be NULL: who says stop */
 };
 
 /* -ENOENT, -EISDIR, -EINVAL (FIFO, character device), words say what to do. A mounted
@@ -28,7 +29,8 @@ void source_close(struct source *source);
 int source_next_data(struct source *source, uint64_t offset, uint64_t *start,
 		     uint64_t *end, struct err *err);
 
-/* Streams: the next `length` bytes. -EIO early end. One thread at a time. */
+/* Streams: the next `length` bytes. -EIO early end, -ECANCELED when it shall
+ * stop, also while nothing comes. One thread at a time. */
 int source_stream_read(struct source *source, void *buffer, size_t length,
 		       struct err *err);
 

@@ -148,6 +148,8 @@ static int read_config(struct store *store, struct config_file *file,
 
 	r = backend_get_whole(store->backend, "config", sizeof(*file), &data,
 			      err);
+	if (r == -ENOTDIR)
+		r = -ENOENT;
 	if (r == -ENOENT)
 		err_prefix(err, "not a store (make one with vmsnap init)");
 	else if (r == -EFBIG)

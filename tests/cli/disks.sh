@@ -11,13 +11,13 @@ disk ./c=d.raw 70000 3
 expect 0 vmsnap backup --json vm root=a.raw b.raw ./c=d.raw
 holds "[x['name'] for x in d['disks']] == ['root', 'disk1', 'disk2']"
 holds "d['logical_bytes'] == 870001"
-expect 2 vmsnap restore vm out
+expect 2 vmsnap restore vm got
 errs 'disk'
-expect 4 vmsnap restore vm --disk none out
+expect 4 vmsnap restore vm --disk none got
 for pair in root:a.raw disk1:b.raw disk2:./c=d.raw; do
-	expect 0 vmsnap restore vm --disk "${pair%%:*}" out
-	same "${pair#*:}" out
-	rm out
+	expect 0 vmsnap restore vm --disk "${pair%%:*}" got
+	same "${pair#*:}" got
+	rm got
 done
 expect 2 vmsnap backup vm x=a.raw x=b.raw
 errs "two disks are called 'x'"

@@ -26,6 +26,6 @@ expect 1 vmsnap -s /dev/null/x init
 env -u VMSNAP_STORE true
 unset VMSNAP_STORE
 expect 2 vmsnap list
-errs -- '-s STORE|VMSNAP_STORE'
+errs '-s STORE|VMSNAP_STORE'
 expect 2 vmsnap init empty
-errs -- '-s'
+errs '-s'

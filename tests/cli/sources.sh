@@ -23,10 +23,10 @@ done
 printf 'QFI\xfb\0\0\0\3' >disk.qcow2
 expect 0 vmsnap backup vm disk.qcow2
 errs 'warning: .*looks like qcow2'
-expect 0 vmsnap restore vm out
-same disk.qcow2 out
-expect 6 vmsnap restore vm out2 --format qcow2
+expect 0 vmsnap restore vm got
+same disk.qcow2 got
+expect 6 vmsnap restore vm got2 --format qcow2
 errs 'qemu-img convert'
-[ ! -e out2 ]
-expect 0 vmsnap restore vm out3 --format raw
-same out out3
+[ ! -e got2 ]
+expect 0 vmsnap restore vm got3 --format raw
+same got got3

@@ -13,7 +13,7 @@ same d.raw out.raw
 expect 0 vmsnap backup --json pipe - --size 3000000 <d.raw
 holds "d['new_content_bytes'] == 0"
 expect 2 vmsnap backup pipe - <d.raw
-errs -- '--size'
+errs '--size'
 cat d.raw | expect 1 vmsnap backup short - --size 3000001
 errs 'standard input|short|end'
 cat d.raw | expect 1 vmsnap backup long - --size 2999999

@@ -19,7 +19,7 @@ same a.img out.raw
 dd if=/dev/urandom of="$loop" bs=1M count=16 status=none
 sync
 expect 1 vmsnap restore vm "$loop"
-errs -- '--force'
+errs '--force'
 expect 0 vmsnap restore vm "$loop" --force
 cmp "$loop" out.raw
 poke "$loop" 1000000 rubbish

@@ -197,11 +197,16 @@ static int sync_failed(struct target *target, int r, struct err *err)
 			err, r,
 			"making '%s' durable (what it holds can't be trusted now: restore it again without --delta)",
 			target->path);
-	err_sys(err, r,
-		"making '%s' durable (what was written can't be trusted and is removed: restore it again)",
-		target->partial);
-	if (!target->io->ops->unlink(target->io, target->partial, NULL))
+	if (!target->io->ops->unlink(target->io, target->partial, NULL)) {
 		parent_sync(target, NULL);
+		err_sys(err, r,
+			"making '%s' durable (what was written can't be trusted and is removed: restore it again)",
+			target->partial);
+	} else {
+		err_sys(err, r,
+			"making '%s' durable (what it holds can't be trusted, nor could it be removed: remove it by hand and restore again)",
+			target->partial);
+	}
 	partial_forget(target);
 	return r;
 }

@@ -90,6 +90,10 @@ struct vs_io_ops {
 	int (*link)(struct vs_io *io, int file, const char *path,
 		    struct err *err);
 	int (*close)(struct vs_io *io, int file);
+	/* The whole file, for as long as this handle (and copies of it) is
+	 * open; shared needs a handle that reads, exclusive one that writes.
+	 * -EBUSY: somebody else's, in this process too. Never waits. */
+	int (*lock)(struct vs_io *io, int file, bool exclusive);
 
 	int (*rename)(struct vs_io *io, const char *from, const char *to,
 		      struct err *err);
@@ -136,6 +140,9 @@ struct vs_io_ops {
 	 * flight. */
 	unsigned (*queue_reap)(struct io_queue *queue, unsigned min,
 			       struct io_request **done, unsigned max);
+	/* Readable when a reap that doesn't wait may give something; -1: there
+	 * is none. */
+	int (*queue_fd)(struct io_queue *queue);
 	/* Waits for what is in flight. NULL is ignored. */
 	void (*queue_free)(struct io_queue *queue);
 

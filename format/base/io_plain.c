@@ -70,6 +70,12 @@ static unsigned plain_queue_reap(struct io_queue *queue, unsigned min,
 	return count;
 }
 
+static int plain_queue_fd(struct io_queue *queue)
+{
+	(void)queue;
+	return -1;
+}
+
 static void plain_queue_free(struct io_queue *queue)
 {
 	struct io_request *done;
@@ -87,6 +93,7 @@ static const struct vs_io_ops plain_ops = {
 	.queue_new = plain_queue_new,
 	.queue_submit = plain_queue_submit,
 	.queue_reap = plain_queue_reap,
+	.queue_fd = plain_queue_fd,
 	.queue_free = plain_queue_free,
 };
 

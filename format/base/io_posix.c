@@ -83,6 +83,23 @@ int io_posix_open(struct vs_io *io, const char *path, int flags,
 	return fd;
 }
 
+int io_posix_lock(struct vs_io *io, int file, bool exclusive)
+{
+	struct flock all = {
+		.l_type = exclusive ? F_WRLCK : F_RDLCK,
+		.l_whence = SEEK_SET,
+	};
+	int r;
+
+	(void)io;
+	do
+		r = fcntl(file, F_OFD_SETLK, &all);
+	while (r < 0 && errno == EINTR);
+	if (r == 0)
+		return 0;
+	return errno == EAGAIN || errno == EACCES ? -EBUSY : -errno;
+}
+
 int io_posix_rename(struct vs_io *io, const char *from, const char *to,
 		    struct err *err)
 {

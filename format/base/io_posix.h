@@ -37,6 +37,7 @@ int io_posix_create_unnamed(struct vs_io *io, const char *dir, struct err *err);
 int io_posix_link(struct vs_io *io, int file, const char *path,
 		  struct err *err);
 int io_posix_close(struct vs_io *io, int file);
+int io_posix_lock(struct vs_io *io, int file, bool exclusive);
 int io_posix_rename(struct vs_io *io, const char *from, const char *to,
 		    struct err *err);
 int io_posix_unlink(struct vs_io *io, const char *path, struct err *err);
@@ -69,6 +70,7 @@ void io_posix_will_read(struct vs_io *io, int file, uint64_t offset,
 	.create_unnamed = io_posix_create_unnamed,                             \
 	.link = io_posix_link,                                                 \
 	.close = io_posix_close,                                               \
+	.lock = io_posix_lock,                                                 \
 	.rename = io_posix_rename,                                             \
 	.unlink = io_posix_unlink,                                             \
 	.mkdir = io_posix_mkdir,                                               \

@@ -260,6 +260,11 @@ static unsigned uring_queue_reap(struct io_queue *queue, unsigned min,
 	}
 }
 
+static int uring_queue_fd(struct io_queue *queue)
+{
+	return container_of(queue, struct uring_queue, queue)->ring.ring_fd;
+}
+
 static void uring_queue_free(struct io_queue *queue)
 {
 	struct uring_queue *uring;
@@ -280,6 +285,7 @@ static const struct vs_io_ops uring_ops = {
 	.queue_new = uring_queue_new,
 	.queue_submit = uring_queue_submit,
 	.queue_reap = uring_queue_reap,
+	.queue_fd = uring_queue_fd,
 	.queue_free = uring_queue_free,
 };
 

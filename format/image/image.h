@@ -31,6 +31,10 @@ struct image_base {
 	/* 0 or -errno (-EIO: this range can't be had; others still can). */
 	int (*read)(struct image_base *base, void *buffer, size_t length,
 		    uint64_t offset);
+	/* As read, from what is at hand: -EAGAIN where it would block. May be
+	 * NULL; with it, cached reads cost no change of threads. */
+	int (*try_read)(struct image_base *base, void *buffer, size_t length,
+			uint64_t offset);
 	/* Is [offset, offset + length) known to be zeros, and how far from
 	 * offset does that answer hold? May be NULL. */
 	int (*extent)(struct image_base *base, uint64_t offset, uint64_t length,

@@ -89,6 +89,7 @@ struct sim_change {
 struct sim_handle {
 	struct sim_inode *inode; /* NULL: closed */
 	int flags;
+	enum { SIM_UNLOCKED, SIM_SHARED, SIM_EXCLUSIVE } lock;
 };
 
 struct sim_queue {
@@ -215,6 +216,7 @@ struct io_queue *sim_queue_new(struct vs_io *io, unsigned depth,
 void sim_queue_submit(struct io_queue *queue, struct io_request *request);
 unsigned sim_queue_reap(struct io_queue *queue, unsigned min,
 			struct io_request **done, unsigned max);
+int sim_queue_fd(struct io_queue *queue);
 void sim_queue_free(struct io_queue *queue);
 /* The power goes. */
 void sim_queues_lose(struct sim *sim);

@@ -25,6 +25,7 @@ static int handle_new(struct sim *sim, struct sim_inode *inode, int flags)
 				sim->handle_count * sizeof(sim->handles[0]));
 	sim->handles[n].inode = inode;
 	sim->handles[n].flags = flags;
+	sim->handles[n].lock = SIM_UNLOCKED;
 	sim_inode_get(inode, true);
 	sim->count.open_files++;
 	return SIM_HANDLE_FIRST + (int)n;
@@ -169,6 +170,28 @@ static int sim_close(struct vs_io *io, int file)
 	return sim->off ? -EIO : handle ? 0 : -EBADF;
 }
 
+static int sim_lock(struct vs_io *io, int file, bool exclusive)
+{
+	struct sim *sim = sim_of(io);
+	struct sim_handle *handle = sim_handle_get(sim, file);
+	size_t i;
+
+	if (sim->off)
+		return -EIO;
+	if (!handle || (exclusive && !(handle->flags & IO_READ_WRITE)))
+		return -EBADF;
+	for (i = 0; i < sim->handle_count; i++) {
+		const struct sim_handle *other = &sim->handles[i];
+
+		if (other != handle && other->inode == handle->inode &&
+		    (other->lock == SIM_EXCLUSIVE ||
+		     (other->lock == SIM_SHARED && exclusive)))
+			return -EBUSY;
+	}
+	handle->lock = exclusive ? SIM_EXCLUSIVE : SIM_SHARED;
+	return 0;
+}
+
 static int sim_rename(struct vs_io *io, const char *from, const char *to,
 		      struct err *err)
 {
@@ -309,6 +332,7 @@ const struct vs_io_ops sim_ops = {
 	.create_unnamed = sim_create_unnamed,
 	.link = sim_link,
 	.close = sim_close,
+	.lock = sim_lock,
 	.rename = sim_rename,
 	.unlink = sim_unlink,
 	.mkdir = sim_mkdir,
@@ -327,6 +351,7 @@ const struct vs_io_ops sim_ops = {
 	.queue_new = sim_queue_new,
 	.queue_submit = sim_queue_submit,
 	.queue_reap = sim_queue_reap,
+	.queue_fd = sim_queue_fd,
 	.queue_free = sim_queue_free,
 	.free = sim_io_free,
 };

@@ -99,6 +99,12 @@ unsigned sim_queue_reap(struct io_queue *base, unsigned min,
 	return count;
 }
 
+int sim_queue_fd(struct io_queue *base)
+{
+	(void)base;
+	return -1;
+}
+
 void sim_queue_free(struct io_queue *base)
 {
 	struct sim_queue *queue;

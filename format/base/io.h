@@ -124,6 +124,10 @@ struct vs_io_ops {
 	 * holes can't be told, all is data. -ENXIO: no data from there on. */
 	int (*seek_data)(struct vs_io *io, int file, uint64_t offset,
 			 uint64_t *start, uint64_t *end);
+	/* Past the page cache from now on (on) or no longer: offsets, lengths
+	 * and buffers are then multiples of 4096. false: the file system has
+	 * no such thing, and nothing changed. */
+	bool (*set_direct)(struct vs_io *io, int file, bool on);
 	/* Hints, never errors: write-back may start; will be read soon. */
 	void (*start_writeback)(struct vs_io *io, int file, uint64_t offset,
 				uint64_t length);

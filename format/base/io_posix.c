@@ -110,6 +110,17 @@ int io_posix_rename(struct vs_io *io, const char *from, const char *to,
 	return 0;
 }
 
+bool io_posix_set_direct(struct vs_io *io, int file, bool on)
+{
+	int flags = fcntl(file, F_GETFL);
+
+	(void)io;
+	if (flags < 0)
+		return false;
+	flags = on ? flags | O_DIRECT : flags & ~O_DIRECT;
+	return fcntl(file, F_SETFL, flags) == 0;
+}
+
 int io_posix_unlink(struct vs_io *io, const char *path, struct err *err)
 {
 	(void)io;

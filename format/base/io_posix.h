@@ -33,6 +33,7 @@ ssize_t io_posix_run(struct vs_io *io, const struct io_request *request);
 
 int io_posix_open(struct vs_io *io, const char *path, int flags,
 		  struct err *err);
+bool io_posix_set_direct(struct vs_io *io, int file, bool on);
 int io_posix_create_unnamed(struct vs_io *io, const char *dir, struct err *err);
 int io_posix_link(struct vs_io *io, int file, const char *path,
 		  struct err *err);
@@ -68,6 +69,7 @@ void io_posix_will_read(struct vs_io *io, int file, uint64_t offset,
 #define IO_POSIX_OPS                                                           \
 	.open = io_posix_open,                                                 \
 	.create_unnamed = io_posix_create_unnamed,                             \
+	.set_direct = io_posix_set_direct,                                     \
 	.link = io_posix_link,                                                 \
 	.close = io_posix_close,                                               \
 	.lock = io_posix_lock,                                                 \

@@ -4,6 +4,10 @@
  * object's folder, written, synced, linked, and then the folder synced, so that
  * nobody ever sees a name whose bytes are not durable.
  *
+ * Packs are written past the page cache where the file system can: they are
+ * large, nobody reads them soon, and copying them into fresh pages would cost a
+ * tenth of a backup. Two buffers, one of them under way to the device.
+ *
  * A folder made on demand is durable before the first object in it counts;
  * one that another process has just made may not be yet, so each folder that
  * is found is synced once a process as well.
@@ -17,12 +21,24 @@
 
 /* As much is written before the device is told to start. */
 #define WRITEBACK_STEP (1u << 20)
+#define LANE_SIZE      (1u << 20)
+#define LANE_ALIGNMENT 4096u
+
+/* A buffer on its way to the device. */
+struct lane {
+	struct io_request request;
+	uint8_t *buffer;
+};
 
 struct backend_put {
 	struct dir_backend *dir;
 	int file;
 	uint64_t offset;
-	uint64_t started; /* write-back was started up to here */
+	uint64_t started;       /* write-back was started up to here */
+	struct io_queue *queue; /* NULL: through the page cache */
+	struct lane lanes[2];
+	unsigned turn; /* the lane that is being filled */
+	size_t fill;
 	char name[DIR_NAME_MAX];
 	char folder[DIR_NAME_MAX];
 };
@@ -120,6 +136,116 @@ static int create_file(struct dir_backend *dir, const char *folder, int *file,
 	return 0;
 }
 
+static void lanes_release(struct backend_put *put)
+{
+	/* Waits for what is under way in the buffers. */
+	put->dir->io->ops->queue_free(put->queue);
+	put->queue = NULL;
+	free(put->lanes[0].buffer);
+	free(put->lanes[1].buffer);
+	put->lanes[0].buffer = put->lanes[1].buffer = NULL;
+}
+
+/* Whatever is missing for it, the page cache does as well. */
+static void lanes_open(struct backend_put *put)
+{
+	struct vs_io *io = put->dir->io;
+	unsigned n;
+
+	for (n = 0; n < ARRAY_SIZE(put->lanes); n++)
+		put->lanes[n].buffer = aligned_alloc(LANE_ALIGNMENT, LANE_SIZE);
+	if (put->lanes[0].buffer && put->lanes[1].buffer)
+		put->queue = io->ops->queue_new(io, 2, NULL);
+	if (!put->queue || !io->ops->set_direct(io, put->file, true))
+		lanes_release(put);
+}
+
+/* Until the lane's buffer is free. A write that was refused or cut short is
+ * done again by hand: through the page cache where its size was the trouble. */
+static int lane_wait(struct backend_put *put, struct lane *lane,
+		     struct err *err)
+{
+	struct vs_io *io = put->dir->io;
+	struct io_request *request = &lane->request, *done;
+	int r = 0;
+
+	while (request->in_flight)
+		io->ops->queue_reap(put->queue, 1, &done, 1);
+	if (request->result != (ssize_t)request->length) {
+		if (request->result < 0 && request->result != -EINVAL)
+			r = (int)request->result;
+		else
+			io->ops->set_direct(io, put->file, false);
+		if (r == 0)
+			r = io_write_full(io, put->file, lane->buffer,
+					  request->length, request->offset);
+	}
+	request->length = 0;
+	request->result = 0;
+	if (r < 0)
+		return dir_fail(put->dir, r, "write", put->name, err);
+	return 0;
+}
+
+/* The lane being filled goes; the other one is filled next. */
+static int lane_send(struct backend_put *put, struct err *err)
+{
+	struct lane *lane = &put->lanes[put->turn];
+	size_t length = (put->fill + LANE_ALIGNMENT - 1) / LANE_ALIGNMENT *
+			LANE_ALIGNMENT;
+
+	memset(lane->buffer + put->fill, 0, length - put->fill);
+	lane->request = (struct io_request){
+		.op = IO_OP_WRITE,
+		.file = put->file,
+		.buffer = lane->buffer,
+		.length = length,
+		.offset = put->offset - put->fill,
+	};
+	put->dir->io->ops->queue_submit(put->queue, &lane->request);
+	put->turn ^= 1;
+	put->fill = 0;
+	return lane_wait(put, &put->lanes[put->turn], err);
+}
+
+static int lanes_write(struct backend_put *put, const void *data, size_t size,
+		       struct err *err)
+{
+	const uint8_t *from = data;
+	int r = 0;
+
+	while (size && r == 0) {
+		size_t part = (size_t)min_u64(size, LANE_SIZE - put->fill);
+
+		memcpy(put->lanes[put->turn].buffer + put->fill, from, part);
+		put->fill += part;
+		put->offset += part;
+		from += part;
+		size -= part;
+		if (put->fill == LANE_SIZE)
+			r = lane_send(put, err);
+	}
+	return r;
+}
+
+/* All is with the device, and the padding of the last write is cut off. */
+static int lanes_finish(struct backend_put *put, struct err *err)
+{
+	struct vs_io *io = put->dir->io;
+	int r = 0;
+
+	if (put->fill)
+		r = lane_send(put, err);
+	if (r == 0)
+		r = lane_wait(put, &put->lanes[put->turn ^ 1], err);
+	if (r < 0)
+		return r;
+	r = io->ops->truncate(io, put->file, put->offset);
+	if (r < 0)
+		return dir_fail(put->dir, r, "set the size of", put->name, err);
+	return 0;
+}
+
 int dir_put_begin(struct backend *backend, const char *name,
 		  struct backend_put **out, struct err *err)
 {
@@ -143,6 +269,8 @@ int dir_put_begin(struct backend *backend, const char *name,
 		r = create_file(dir, put->folder, &put->file, err);
 	if (r < 0)
 		return r;
+	if (strncmp(put->folder, DIR_PACKS "/", strlen(DIR_PACKS "/")) == 0)
+		lanes_open(put);
 	*out = ptr_steal(&put);
 	return 0;
 }
@@ -151,8 +279,11 @@ int dir_put_write(struct backend_put *put, const void *data, size_t size,
 		  struct err *err)
 {
 	struct vs_io *io = put->dir->io;
-	int r = io_write_full(io, put->file, data, size, put->offset);
+	int r;
 
+	if (put->queue)
+		return lanes_write(put, data, size, err);
+	r = io_write_full(io, put->file, data, size, put->offset);
 	if (r < 0)
 		return dir_fail(put->dir, r, "write", put->name, err);
 	put->offset += size;
@@ -190,8 +321,10 @@ static int link_file(struct backend_put *put, struct err *err)
 
 int dir_put_finish(struct backend_put *put, struct err *err)
 {
-	int r = link_file(put, err);
+	int r = put->queue ? lanes_finish(put, err) : 0;
 
+	if (r == 0)
+		r = link_file(put, err);
 	dir_put_abort(put);
 	return r;
 }
@@ -200,6 +333,7 @@ void dir_put_abort(struct backend_put *put)
 {
 	/* What has no name is gone with this; its bytes were synced, so a
 	 * failure to close a linked one tells nothing. */
+	lanes_release(put);
 	put->dir->io->ops->close(put->dir->io, put->file);
 	free(put);
 }

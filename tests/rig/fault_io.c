@@ -39,6 +39,11 @@ static int fault_open(struct vs_io *io, const char *path, int flags,
 			path);
 }
 
+static bool fault_set_direct(struct vs_io *io, int file, bool on)
+{
+	return below(io)->ops->set_direct(below(io), file, on);
+}
+
 static int fault_create_unnamed(struct vs_io *io, const char *dir,
 				struct err *err)
 {
@@ -255,6 +260,7 @@ static const struct vs_io_ops fault_ops = {
 	.name = "faulty",
 	.open = fault_open,
 	.create_unnamed = fault_create_unnamed,
+	.set_direct = fault_set_direct,
 	.link = fault_link,
 	.close = fault_close,
 	.rename = fault_rename,

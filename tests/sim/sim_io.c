@@ -129,6 +129,17 @@ static int sim_create_unnamed(struct vs_io *io, const char *path,
 	return sim_end(sim, err, "create an unnamed file in", path, r);
 }
 
+static bool sim_set_direct(struct vs_io *io, int file, bool on)
+{
+	struct sim_handle *handle = sim_handle_get(sim_of(io), file);
+
+	if (!handle)
+		return false;
+	handle->flags =
+		on ? handle->flags | IO_DIRECT : handle->flags & ~IO_DIRECT;
+	return true;
+}
+
 static int do_link(struct sim *sim, int file, const char *path)
 {
 	struct sim_handle *handle = sim_handle_get(sim, file);
@@ -330,6 +341,7 @@ const struct vs_io_ops sim_ops = {
 	.name = "simulated",
 	.open = sim_open,
 	.create_unnamed = sim_create_unnamed,
+	.set_direct = sim_set_direct,
 	.link = sim_link,
 	.close = sim_close,
 	.lock = sim_lock,

@@ -243,6 +243,7 @@ struct vms_stats {
 	uint64_t store_bytes;         /* all objects of the store */
 	uint64_t unreferenced_bytes;  /* sealed bytes no snapshot needs */
 	uint64_t chunks, nodes, packs, tables;
+	uint64_t damaged; /* manifests, tables, nodes left out: can't be read */
 	/* Data chunks by stored share of their content: bucket n holds those
 	 * between n/32 and (n+1)/32; and by times referenced, log2. */
 	uint64_t by_ratio[VMS_HISTOGRAM_BUCKETS];

@@ -7,8 +7,6 @@
 #include "cli/passphrase.h"
 #include "vmsnap/vmsnap.h"
 
-#define CLI_VERSION "0.1"
-
 /* The exit status; design: 3-cli.md. */
 enum status {
 	STATUS_DONE = 0,

@@ -15,6 +15,7 @@
 #include "cli/progress.h"
 #include "cli/report.h"
 #include "cli/text.h"
+#include "vmsnap/version.h"
 
 /* LeakSanitizer needs ptrace on its own process. */
 static void harden(void)
@@ -168,7 +169,7 @@ static int run(struct cli *cli, int argc, char **argv, struct err *err)
 		return 0;
 	}
 	if (cli_given(cli, OPT_VERSION)) {
-		say("vmsnap %s (store format %d)\n", CLI_VERSION,
+		say("vmsnap %s (store format %d)\n", VMSNAP_VERSION,
 		    STORE_VERSION);
 		return 0;
 	}

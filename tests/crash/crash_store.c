@@ -68,6 +68,11 @@ struct writer {
 	struct err err;
 };
 
+/* Over all honest lives, so that a test that tests nothing shows. */
+static struct {
+	uint64_t sessions, faults, acknowledged, half_done;
+} sums;
+
 static struct world *current;
 static bool verbose;
 
@@ -117,7 +122,7 @@ static void __attribute__((format(printf, 1, 2))) note(const char *format, ...)
 static void arm(struct world *w)
 {
 	static const int codes[] = { -EIO, -ENOSPC };
-	uint64_t at = sim_count(w->sim).ops + 1 + choose(w, 90);
+	uint64_t at = sim_count(w->sim).ops + 1 + choose(w, 40);
 
 	sim_set_short_io(w->sim, choose(w, 2) ? 3 : 0);
 	switch (choose(w, 8)) {
@@ -524,7 +529,7 @@ static void life_run(struct world *w)
 		.plaintext = true,
 		.pack_size_bytes = MIB,
 	};
-	unsigned sessions = 2 + (unsigned)choose(w, 5);
+	unsigned sessions = 2 + (unsigned)choose(w, choose(w, 4) ? 5 : 10);
 	struct backend *backend = open_backend(w);
 	struct err err;
 	int r = store_create(backend, &options, &err);
@@ -540,6 +545,8 @@ static void life_run(struct world *w)
 		if (n + 1 < sessions)
 			arm(w);
 		session(w);
+		sums.sessions++;
+		sums.faults += fault_fired(w);
 		disarm(w, power_loss || n + 1 == sessions);
 		if (!w->violated)
 			look(w);
@@ -563,6 +570,11 @@ static int life(uint64_t seed, enum sabotage sabotage, char what[1024])
 	sabotage_disk(sabotage, w->sim);
 	note("seed %llu\n", (unsigned long long)seed);
 	life_run(w);
+	for (unsigned n = 0; n < w->attempt_count; n++) {
+		sums.acknowledged += w->attempts[n].acknowledged;
+		sums.half_done +=
+			w->attempts[n].called && !w->attempts[n].acknowledged;
+	}
 	r = w->violated;
 	memcpy(what, w->what, sizeof(w->what));
 	sim_free(w->sim);
@@ -600,6 +612,7 @@ static int run_honest(uint64_t first, uint64_t seeds, bool all)
 		if (!prove_caught((enum sabotage)kind, 1, SABOTAGE_SEEDS))
 			return 1;
 	}
+	memset(&sums, 0, sizeof(sums));
 	for (uint64_t n = 0; n < seeds; n++) {
 		if (!life(first + n, SABOTAGE_NONE, what))
 			continue;
@@ -609,7 +622,13 @@ static int run_honest(uint64_t first, uint64_t seeds, bool all)
 		return 1;
 	}
 	seconds = (double)(time_monotonic_ns() - start) / 1e9;
-	printf("%llu lives held, %s%.0f a second\n", (unsigned long long)seeds,
+	printf("%llu lives held (%llu sessions, %llu with a fault, %llu "
+	       "snapshots acknowledged, %llu commits cut off), %s%.0f a "
+	       "second\n",
+	       (unsigned long long)seeds, (unsigned long long)sums.sessions,
+	       (unsigned long long)sums.faults,
+	       (unsigned long long)sums.acknowledged,
+	       (unsigned long long)sums.half_done,
 	       all ? "all sabotage caught, " : "", (double)seeds / seconds);
 	return 0;
 }

@@ -1,0 +1,177 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Chunks with a bad copy: told with their place, or read from another one. */
+#include "tests/unit/store_fixture.h"
+
+#define CHUNKS 30
+
+/* Two writers that know nothing of each other store the same chunks. */
+static void store_twice(struct fixture *f, struct id ids[CHUNKS], bool twice)
+{
+	struct fixture other = { .sim = f->sim };
+
+	fixture_open(f, STORE_WRITE);
+	if (twice)
+		fixture_open(&other, STORE_WRITE);
+	for (unsigned n = 0; n < CHUNKS; n++) {
+		ids[n] = fixture_put(f, n, NULL);
+		if (twice)
+			fixture_put(&other, n, NULL);
+	}
+	fixture_commit(f, "vm", NULL);
+	fixture_close(f);
+	if (twice) {
+		fixture_commit(&other, "vm", NULL);
+		fixture_close(&other);
+	}
+}
+
+static void pack_path(const struct fixture_leaves *packs, size_t n,
+		      char path[160])
+{
+	snprintf(path, 160, FIXTURE_PATH "/packs/%.2s/%s", packs->leaf[n],
+		 packs->leaf[n]);
+}
+
+/* Chunk k of a pack starts here: all are of one size and incompressible. */
+static uint64_t place_of(unsigned k)
+{
+	return sizeof(struct object_header) +
+	       k * (uint64_t)(FIXTURE_CHUNK + SEAL_TAG_SIZE);
+}
+
+static void test_one_bad_chunk(void **state)
+{
+	struct fixture *f = *state;
+	struct fixture_leaves packs;
+	struct id ids[CHUNKS];
+	char path[160];
+
+	store_twice(f, ids, false);
+	packs = fixture_list(f, "packs");
+	assert_int_equal(packs.count, 1);
+	pack_path(&packs, 0, path);
+	assert_int_equal(sim_flip(f->sim, path, place_of(4) + 100, 3), 0);
+	fixture_open(f, STORE_READ);
+	for (unsigned n = 0; n < CHUNKS; n++)
+		assert_int_equal(fixture_get(f, n, &ids[n]),
+				 n == 4 ? -EBADMSG : 0);
+	assert_int_equal(fixture_get(f, 4, &ids[4]), -EBADMSG);
+	assert_non_null(strstr(f->err.text, packs.leaf[0]));
+	assert_non_null(strstr(f->err.text, "offset 16528"));
+	assert_int_equal(f->warnings, 0);
+}
+
+static void test_other_copy(void **state)
+{
+	struct fixture *f = *state;
+	struct fixture_leaves packs;
+	struct id ids[CHUNKS];
+	char path[160];
+
+	store_twice(f, ids, true);
+	packs = fixture_list(f, "packs");
+	assert_int_equal(packs.count, 2);
+	for (unsigned n = 0; n < 2; n++) { /* each pack has bad ones */
+		pack_path(&packs, n, path);
+		assert_int_equal(sim_flip(f->sim, path, place_of(4 + n), 0), 0);
+		assert_int_equal(sim_flip(f->sim, path, place_of(9), 0), 0);
+	}
+	fixture_open(f, STORE_READ);
+	for (unsigned n = 0; n < CHUNKS; n++)
+		assert_int_equal(fixture_get(f, n, &ids[n]),
+				 n == 9 ? -EBADMSG : 0);
+	assert_int_equal(f->warnings, 1); /* once, not for each chunk */
+	assert_non_null(strstr(f->warning, "vmsnap check"));
+}
+
+static void test_missing_pack(void **state)
+{
+	struct fixture *f = *state;
+	struct fixture_leaves packs;
+	struct id ids[CHUNKS];
+	char path[160];
+
+	store_twice(f, ids, true);
+	packs = fixture_list(f, "packs");
+	pack_path(&packs, 0, path);
+	must(f, sim_io(f->sim)->ops->unlink(sim_io(f->sim), path, &f->err));
+	fixture_open(f, STORE_READ);
+	for (unsigned n = 0; n < CHUNKS; n++)
+		assert_int_equal(fixture_get(f, n, &ids[n]), 0);
+	pack_path(&packs, 1, path);
+	must(f, sim_io(f->sim)->ops->unlink(sim_io(f->sim), path, &f->err));
+	fixture_close(f);
+	fixture_open(f, STORE_READ);
+	assert_int_equal(fixture_get(f, 0, &ids[0]), -EBADMSG);
+	assert_non_null(strstr(f->err.text, "in pack"));
+}
+
+/* A pack that is cut short loses its last chunks and no others. */
+static void test_short_pack(void **state)
+{
+	struct fixture *f = *state;
+	struct vs_io *io = sim_io(f->sim);
+	struct fixture_leaves packs;
+	struct id ids[CHUNKS];
+	char path[160];
+	int file;
+
+	store_twice(f, ids, false);
+	packs = fixture_list(f, "packs");
+	pack_path(&packs, 0, path);
+	file = io->ops->open(io, path, IO_READ_WRITE, &f->err);
+	assert_true(file >= 0);
+	assert_int_equal(io->ops->truncate(io, file, place_of(20) + 5), 0);
+	io->ops->close(io, file);
+	fixture_open(f, STORE_READ);
+	for (unsigned n = 0; n < CHUNKS; n++)
+		assert_int_equal(fixture_get(f, n, &ids[n]),
+				 n < 20 ? 0 : -EBADMSG);
+}
+
+/* In one call: the good ones of a group come, whatever the bad ones do. */
+static void test_group(void **state)
+{
+	struct fixture *f = *state;
+	struct store_read reads[CHUNKS];
+	static uint8_t contents[CHUNKS][FIXTURE_CHUNK];
+	uint8_t wanted[FIXTURE_CHUNK];
+	struct fixture_leaves packs;
+	struct id ids[CHUNKS];
+	char path[160];
+
+	store_twice(f, ids, false);
+	packs = fixture_list(f, "packs");
+	pack_path(&packs, 0, path);
+	assert_int_equal(sim_flip(f->sim, path, place_of(7), 7), 0);
+	fixture_open(f, STORE_READ);
+	memset(reads, 0, sizeof(reads));
+	for (unsigned n = 0; n < CHUNKS; n++) {
+		reads[n].id = ids[n];
+		reads[n].content = contents[n];
+		reads[n].content_size = FIXTURE_CHUNK;
+	}
+	assert_int_equal(store_get_many(f->thread, reads, CHUNKS, &f->err),
+			 -EBADMSG);
+	for (unsigned n = 0; n < CHUNKS; n++) {
+		assert_int_equal(reads[n].result, n == 7 ? -EBADMSG : 0);
+		fixture_content(n, wanted, sizeof(wanted));
+		if (n != 7)
+			assert_memory_equal(contents[n], wanted,
+					    sizeof(wanted));
+	}
+}
+
+#define store_test(name) \
+	cmocka_unit_test_setup_teardown(name, fixture_setup, fixture_teardown)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		store_test(test_one_bad_chunk), store_test(test_other_copy),
+		store_test(test_missing_pack),  store_test(test_short_pack),
+		store_test(test_group),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

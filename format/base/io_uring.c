@@ -15,6 +15,7 @@
 #include <errno.h>
 #include <liburing.h>
 #include <poll.h>
+#include <pthread.h>
 
 #include "format/base/base.h"
 #include "format/base/io_posix.h"
@@ -62,6 +63,27 @@ static struct io_request *list_pop(struct request_list *list)
 	return request;
 }
 
+/*
+ * liburing maps and unmaps behind ThreadSanitizer's back, which then takes a
+ * ring at the address of an earlier one for the same memory: a lock tells it
+ * that the one was done with before the other was.
+ */
+static void ring_order(void)
+{
+#ifdef SANITIZED
+	static pthread_mutex_t order = PTHREAD_MUTEX_INITIALIZER;
+
+	pthread_mutex_lock(&order);
+	pthread_mutex_unlock(&order);
+#endif
+}
+
+static void ring_exit(struct io_uring *ring)
+{
+	ring_order();
+	io_uring_queue_exit(ring);
+}
+
 static int ring_init(struct io_uring *ring, unsigned entries)
 {
 	/* Completions wait for our next call instead of interrupting us. */
@@ -69,6 +91,7 @@ static int ring_init(struct io_uring *ring, unsigned entries)
 
 	if (r == -EINVAL)
 		r = io_uring_queue_init(entries, ring, 0);
+	ring_order();
 	return r;
 }
 
@@ -275,7 +298,7 @@ static void uring_queue_free(struct io_queue *queue)
 	while (queue->in_flight)
 		uring_queue_reap(queue, 1, &done, 1);
 	uring = container_of(queue, struct uring_queue, queue);
-	io_uring_queue_exit(&uring->ring);
+	ring_exit(&uring->ring);
 	free(uring);
 }
 
@@ -305,7 +328,7 @@ static int probe_ring(struct err *err)
 		 io_uring_opcode_supported(probe, IORING_OP_WRITE) &&
 		 io_uring_opcode_supported(probe, IORING_OP_FSYNC);
 	io_uring_free_probe(probe);
-	io_uring_queue_exit(&ring);
+	ring_exit(&ring);
 	if (!usable)
 		return err_set(
 			err, -EOPNOTSUPP,

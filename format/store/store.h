@@ -79,7 +79,8 @@ struct index *store_index(struct store *store);
 /* One thread's contexts, read buffer and open pack. */
 struct store_thread;
 struct store_thread *store_thread_new(struct store *store, struct err *err);
-/* Aborts an unfinished pack. NULL is ignored. */
+/* An unfinished pack is aborted, and the run has failed with it: no more puts or
+ * commits until the store is opened again. NULL is ignored. */
 void store_thread_free(struct store_thread *thread);
 struct hasher *store_thread_hasher(struct store_thread *thread);
 struct sealer *store_thread_sealer(struct store_thread *thread);

@@ -261,11 +261,24 @@ int store_thread_flush(struct store_thread *thread, struct err *err)
 	return r;
 }
 
+/* What the pack holds was claimed, and a later run would count on it. */
+static void break_off(struct store_thread *thread)
+{
+	struct err why = { 0 };
+
+	if (!thread->pack_is_open)
+		return;
+	err_set(&why, -ECANCELED,
+		"an earlier run was broken off: open the store again");
+	store_fail(thread->store, why.code, &why);
+	drop_pack(thread);
+}
+
 void store_thread_free(struct store_thread *thread)
 {
 	if (!thread)
 		return;
-	drop_pack(thread);
+	break_off(thread);
 	hasher_free(thread->hasher);
 	sealer_free(thread->sealer);
 	codec_free(thread->codec);

@@ -205,7 +205,7 @@ static int dir_delete(struct backend *backend, const char *name,
 	return 0;
 }
 
-/* An absent folder has no names. */
+/* An absent folder has no names, nor has a file in its place. */
 static int sync_folder(struct dir_backend *dir, const char *folder,
 		       struct err *err)
 {
@@ -215,7 +215,7 @@ static int sync_folder(struct dir_backend *dir, const char *folder,
 	if (!path)
 		return -ENOMEM;
 	r = dir->io->ops->sync_dir(dir->io, path, NULL);
-	if (r < 0 && r != -ENOENT)
+	if (r < 0 && r != -ENOENT && r != -ENOTDIR)
 		return dir_fail(dir, r, "make durable", folder, err);
 	return 0;
 }

@@ -236,7 +236,7 @@ static int node_damaged(void *arg, const struct id *id, uint64_t first,
 		return 0;
 	r = index_find(store_index(check->vms->store),
 		       store_thread_sealer(check->thread), id, &place, NULL);
-	if (r == 0)
+	if (r != 1) /* absent, or its table's block is damaged */
 		return chunk_missing(check, id, CHUNK_NODE, NULL);
 	chunk_object(name, id);
 	r = check_error(check, name, &words, &number, NULL);

@@ -70,19 +70,17 @@ int print_set_reserve(struct print_set *set, uint64_t count, struct err *err)
 
 int print_set_add(struct print_set *set, uint64_t print, struct err *err)
 {
-	uint64_t *slot;
 	int r;
 
 	print = print_clean(print);
+	if (set->count && *print_slot(set, print))
+		return 0;
 	if (4 * (set->count + 1) > 3 * set->capacity) {
 		r = print_set_resize(set, 2 * set->capacity, err);
 		if (r < 0)
 			return r;
 	}
-	slot = print_slot(set, print);
-	if (*slot)
-		return 0;
-	*slot = print;
+	*print_slot(set, print) = print;
 	set->count++;
 	return 1;
 }

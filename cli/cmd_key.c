@@ -128,7 +128,7 @@ static int key_import(struct cli *cli, struct err *err)
 		return r;
 	io = io_new(err);
 	if (!io)
-		return -EIO;
+		return err->code;
 	r = io_read_file(io, path, 4 * MIB, &text, err);
 	if (r == 0)
 		r = vms_backend_open(io, location, &backend, err);
@@ -323,7 +323,7 @@ int cmd_key_export(struct cli *cli, struct err *err)
 		return r;
 	io = io_new(err);
 	if (!io)
-		return -EIO;
+		return err->code;
 	r = vms_backend_open(io, location, &backend, err);
 	if (r == 0)
 		r = store_export_keys(backend, &text, err);

@@ -33,7 +33,7 @@ int vms_init(const char *location, const struct store_create_options *options,
 	int r;
 
 	if (!io)
-		return -EIO;
+		return err && err->code ? err->code : -EIO;
 	r = vms_backend_open(io, location, &backend, err);
 	if (!r)
 		r = store_create(backend, options, err);
@@ -76,7 +76,7 @@ int vms_open(struct vms **out, const struct vms_options *options,
 	int r;
 
 	if (!io)
-		return -EIO;
+		return err && err->code ? err->code : -EIO;
 	r = vms_backend_open(io, options->location, &backend, err);
 	if (!r)
 		r = vms_open_backend(&vms, io, backend, options, err);

@@ -386,6 +386,22 @@ static int audit_absent(struct life *life, bool settled)
 	return 0;
 }
 
+static int audit_check(struct life *life)
+{
+	struct vms_check check = { .read_data = true, .share = 1 };
+	struct vms_check_result result = { 0 };
+	struct err err = { 0 };
+	int r = vms_check(life->vms, &check, &result, &err);
+
+	if (r)
+		life_bad(life, "check fails: %s", err.text);
+	else if (result.error_count)
+		r = life_bad(life, "check finds %s: %s",
+			     result.errors[0].object, result.errors[0].what);
+	vms_check_result_release(&result);
+	return r ? -1 : 0;
+}
+
 int life_audit(struct life *life, bool settled, bool full)
 {
 	struct vms_snapshot_list list = { 0 };
@@ -407,6 +423,8 @@ int life_audit(struct life *life, bool settled, bool full)
 	vms_snapshot_list_release(&list);
 	if (!r)
 		r = audit_absent(life, settled);
+	if (!r && full)
+		r = audit_check(life);
 	return r;
 }
 

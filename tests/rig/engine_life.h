@@ -108,7 +108,8 @@ void life_flip(struct life *life);
 /*
  * All that was acknowledged is there, and nothing that was not tried. With
  * `settled` (after a loss of power) what is there counts as acknowledged, and
- * the rest never was. With `full` each is restored and compared; else one is.
+ * the rest never was. With `full` each is restored and compared, and the store is
+ * checked; else one is.
  */
 int life_audit(struct life *life, bool settled, bool full);
 

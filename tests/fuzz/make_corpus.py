@@ -93,6 +93,11 @@ def main():
         5, 1, bytes.fromhex("502a4d1800000000") + raw_frame(b"hello")))
     write("entry", "raw", entry(116, 0, 100, 0))
     write("entry", "zstd", entry(60, 1, 100, 1))
+    for name, spec in (("name", "web"), ("latest", "web@latest"),
+                       ("label", "web@deadbeef"), ("back", "web@-2"),
+                       ("hex_name", "deadbeef00"), ("id", "0123456789ab"),
+                       ("far", "db.main-1@-99999999999999999999")):
+        write("name_spec", name, spec.encode())
     return 0
 
 

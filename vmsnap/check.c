@@ -63,6 +63,44 @@ static int check_tables(struct check *check, struct err *err)
 	return r < 0 ? r : notes.r;
 }
 
+/* Opening for reading leaves these alone, but a damaged one keeps every
+ * writer out. */
+static int condemned_each(void *arg, const char *leaf, struct err *err)
+{
+	struct check *check = arg;
+	struct store *store = check->vms->store;
+	struct bytes data = { 0 }, plain = { 0 };
+	struct condemned condemned = { 0 };
+	uint8_t id[SMALL_ID_SIZE];
+	char name[OBJECT_NAME_MAX];
+	struct err why = { 0 };
+	int r;
+
+	if (hex_decode(id, sizeof(id), leaf, strlen(leaf)) < 0)
+		return 0; /* no list's name */
+	snprintf(name, sizeof(name), "condemned/%.64s", leaf);
+	r = backend_get_whole(store_backend(store), name, SEALED_OBJECT_MAX,
+			      &data, &why);
+	if (!r)
+		r = sealed_object_open(store_thread_sealer(check->thread),
+				       OBJECT_CONDEMNED,
+				       &store_config(store)->store,
+				       store_masters(store)->data_key, name,
+				       data.data, data.size, &plain, &why);
+	if (!r)
+		r = condemned_decode(plain.data, plain.size, name, &condemned,
+				     &why);
+	condemned_release(&condemned);
+	bytes_release(&plain);
+	bytes_release(&data);
+	if (!r || r == -ENOENT)
+		return 0;
+	if (check_is_fatal(r))
+		return err_set(err, r, "%s", why.text);
+	why.code = r;
+	return check_error_once(check, name, &why, err);
+}
+
 static int check_run(struct check *check, struct err *err)
 {
 	struct store *store = check->vms->store;
@@ -71,6 +109,9 @@ static int check_run(struct check *check, struct err *err)
 
 	if (!r)
 		r = store_each_key(store, note_key, &notes, err);
+	if (!r)
+		r = backend_list(store_backend(store), "condemned",
+				 condemned_each, check, err);
 	if (!r)
 		r = progress_check(check->progress, err);
 	if (!r)

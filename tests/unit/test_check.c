@@ -2,6 +2,8 @@
 /* Check: each kind of damage is found, with the object, and whom it hurts. */
 #include "tests/unit/engine_test.h"
 
+#include <sys/stat.h>
+
 #define DISK_CHUNKS 40u
 #define DISK_SIZE   (DISK_CHUNKS * (uint64_t)RIG_CHUNK - 1000)
 
@@ -548,6 +550,47 @@ static void test_key_damaged(void **state)
 	vms_check_result_release(&result);
 }
 
+/* Pins and condemned lists: read only by a check and by writers. */
+static void test_small_objects(void **state)
+{
+	static const char leaf[] = "00112233445566778899aabbccddeeff";
+	struct engine_rig *rig = *state;
+	struct snapshot a = { 0 };
+	struct vms_check_result result;
+	struct store_thread *thread;
+	char id[SMALL_ID_HEX_SIZE], name[OBJECT_NAME_MAX];
+	char path[RIG_PATH_MAX];
+	char owner[] = "image";
+	struct pin pin = { .owner = owner, .time_ns = 1 };
+	struct err err = { 0 };
+
+	make_one(rig, &a);
+	pin.volumes = a.volumes;
+	pin.volume_count = a.volume_count;
+	thread = store_thread_new(rig->vms->store, &err);
+	assert_non_null(thread);
+	assert_done(store_put_pin(thread, &pin, id, &err), &err);
+	store_thread_free(thread);
+	result = check(rig, true);
+	assert_clean(&result);
+	vms_check_result_release(&result);
+
+	snprintf(name, sizeof(name), "pins/%s", id);
+	engine_rig_flip(rig, name, 90);
+	snprintf(path, sizeof(path), "%s/condemned", rig->store);
+	mkdir(path, 0700);
+	snprintf(path, sizeof(path), "condemned/%s", leaf);
+	write_object(rig, path, "not a list");
+	write_object(rig, "condemned/temporary", "nobody's business");
+	result = check(rig, false);
+	assert_int_equal(result.error_count, 2);
+	assert_false(error_of(&result, path)->too_new);
+	assert_int_equal(error_of(&result, path)->hurt_count, 0);
+	assert_non_null(error_of(&result, name));
+	vms_check_result_release(&result);
+	snapshot_release(&a);
+}
+
 static void test_stop(void **state)
 {
 	struct engine_rig *rig = *state;
@@ -585,6 +628,7 @@ int main(void)
 		RIG_TEST(test_node_damaged),   RIG_TEST(test_tags_damaged),
 		RIG_TEST(test_second_copy),    RIG_TEST(test_strays),
 		RIG_TEST(test_key_damaged),    RIG_TEST(test_stop),
+		RIG_TEST(test_small_objects),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

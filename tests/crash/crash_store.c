@@ -30,7 +30,7 @@
 #define ATTEMPTS_MAX   24
 #define VOLUME_CHUNKS  600u
 #define CONTENT_MAX    512u
-#define SABOTAGE_SEEDS 300
+#define SABOTAGE_SEEDS 3000
 #define SALTS_MAX      4096
 
 /* A backup that was tried; its number + 1 is the snapshot's time. */
@@ -194,26 +194,29 @@ static size_t content_make(uint32_t number, uint8_t content[CONTENT_MAX])
 	return size;
 }
 
-/* A volume like the last one that was acknowledged, with some changes. */
+/* A volume like an earlier one, with some changes. Like a failed one most of
+ * all: then what that one left behind (packs to adopt, names that are not
+ * durable) is relied on. */
 static void attempt_fill(struct world *w, struct attempt *attempt)
 {
 	static const unsigned counts[] = { 1, 7, 40, 257, VOLUME_CHUNKS };
 	const struct attempt *from = NULL;
 	unsigned changes;
 
-	for (unsigned n = 0; n + 1 < w->attempt_count; n++) {
-		if (w->attempts[n].acknowledged)
-			from = &w->attempts[n];
-	}
+	if (w->attempt_count > 1)
+		from = &w->attempts[choose(w, 2)
+					    ? w->attempt_count - 2
+					    : choose(w, w->attempt_count - 1)];
 	attempt->count = counts[choose(w, choose(w, 4) ? 3 : 5)];
 	for (unsigned n = 0; n < attempt->count; n++)
 		attempt->chunks[n] =
 			from && n < from->count ? from->chunks[n] : 0;
-	changes = 1 + (unsigned)choose(w, min_u64(attempt->count, 24));
+	changes = choose(w, 3) || !from
+			  ? 1 + (unsigned)choose(w, min_u64(attempt->count, 24))
+			  : 0;
 	while (changes--)
 		attempt->chunks[choose(w, attempt->count)] =
-			(uint32_t)choose(w, 4) ? 1 + (uint32_t)choose(w, 5000)
-					       : 0;
+			choose(w, 4) ? 1 + (uint32_t)choose(w, 500) : 0;
 }
 
 /* ---- a writer ---- */

@@ -18,6 +18,7 @@ static const char *const words[SABOTAGE_COUNT] = {
 	[SABOTAGE_MANIFEST_FIRST] = "manifest-first",
 	[SABOTAGE_TORN_TABLE] = "torn-table",
 	[SABOTAGE_NONCE_REUSE] = "nonce-reuse",
+	[SABOTAGE_NO_SETTLE] = "no-settle",
 };
 
 struct saboteur {
@@ -178,7 +179,11 @@ static int delete (struct backend *backend, const char *name, struct err *err)
 
 static int settle(struct backend *backend, const char *folder, struct err *err)
 {
-	return backend_settle(saboteur_of(backend)->inner, folder, err);
+	struct saboteur *saboteur = saboteur_of(backend);
+
+	if (saboteur->kind == SABOTAGE_NO_SETTLE)
+		return 0;
+	return backend_settle(saboteur->inner, folder, err);
 }
 
 static void close_all(struct backend *backend)
@@ -210,7 +215,8 @@ struct backend *sabotage_backend(enum sabotage kind, struct backend *inner)
 {
 	struct saboteur *saboteur;
 
-	if (kind != SABOTAGE_MANIFEST_FIRST && kind != SABOTAGE_TORN_TABLE)
+	if (kind != SABOTAGE_MANIFEST_FIRST && kind != SABOTAGE_TORN_TABLE &&
+	    kind != SABOTAGE_NO_SETTLE)
 		return inner;
 	saboteur = calloc(1, sizeof(*saboteur));
 	if (!saboteur)

@@ -18,8 +18,9 @@ enum sabotage {
 	SABOTAGE_MANIFEST_FIRST, /* packs become durable after the snapshot */
 	SABOTAGE_TORN_TABLE,     /* one sector of a table is zeros */
 	SABOTAGE_NONCE_REUSE,    /* small objects all have the same salt */
+	SABOTAGE_NO_SETTLE,      /* what is adopted is not made durable */
 };
-#define SABOTAGE_COUNT 6
+#define SABOTAGE_COUNT 7
 
 /* "no-fsync" and so on; SABOTAGE_NONE when it is none. */
 enum sabotage sabotage_of(const char *word);

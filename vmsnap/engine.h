@@ -3,7 +3,11 @@
 #ifndef VMSNAP_ENGINE_H
 #define VMSNAP_ENGINE_H
 
+#include <pthread.h>
+
 #include "vmsnap/vmsnap.h"
+
+#define IDLE_THREADS_MAX 16u
 
 struct vms {
 	struct vs_io *io;
@@ -11,7 +15,27 @@ struct vms {
 	struct store *store;
 	unsigned workers;
 	char *location;
+
+	pthread_mutex_t idle_lock; /* guards these two; a leaf */
+	struct store_thread *idle[IDLE_THREADS_MAX];
+	unsigned idle_count;
+
+	pthread_mutex_t refresh_lock; /* held while tables are listed */
+	int64_t refreshed_ns;         /* monotonic; when the last one began */
 };
+
+/* A thread's contexts, from those that lie idle if there are any. Any thread.
+ * NULL with words. */
+struct store_thread *vms_thread_take(struct vms *vms, struct err *err);
+void vms_thread_give(struct vms *vms, struct store_thread *thread);
+
+/*
+ * Something that was looked for since `since_ns` (monotonic) was not found, or
+ * not where it was: another process may have moved it. true: the tables have
+ * been listed anew since, so it is worth another try. At most one listing a
+ * second. Any thread.
+ */
+bool vms_look_again(struct vms *vms, int64_t since_ns);
 
 /* Work is dealt out in segments of this many bytes (or one chunk). */
 #define SEGMENT_BYTES MIB

@@ -156,6 +156,50 @@ int vms_verify(struct vms *vms, const struct snapshot *snapshot,
 	       struct vms_progress *progress, struct vms_restore_result *result,
 	       struct err *err);
 
+/* ---- random access ---- */
+
+/* Verified chunks in memory, shared by all readers of a process, and the
+ * threads that read ahead for them. memory_bytes 0: 64 MiB. */
+struct vms_cache;
+int vms_cache_new(struct vms_cache **out, size_t memory_bytes, struct err *err);
+/* All its readers are closed. NULL is ignored. */
+void vms_cache_free(struct vms_cache *cache);
+
+/*
+ * One volume, to be read anywhere by any number of threads, also beside one
+ * other call on `vms`, which must outlive it as `cache` must. `volume` is
+ * copied. What is read in order is read ahead.
+ */
+struct vms_reader;
+int vms_reader_open(struct vms_reader **out, struct vms *vms,
+		    struct vms_cache *cache, const struct volume *volume,
+		    struct err *err);
+/* No call on it is under way. NULL is ignored. */
+void vms_reader_close(struct vms_reader *reader);
+uint64_t vms_reader_size(const struct vms_reader *reader);
+/* All of it, verified, or -EIO with words: something in this range is damaged
+ * or can't be had (the buffer's content is undefined then); other ranges are
+ * not concerned. -EINVAL: past the end. */
+int vms_reader_read(struct vms_reader *reader, void *buffer, size_t length,
+		    uint64_t offset, struct err *err);
+/*
+ * What stands at `offset`: a hole (zeros) or data, and for how long: *run is 1
+ * to `length` (cut at the end of the volume); the next run may be of the same
+ * kind. Reads no data. What is damaged counts as data.
+ */
+int vms_reader_extent(struct vms_reader *reader, uint64_t offset,
+		      uint64_t length, bool *is_hole, uint64_t *run,
+		      struct err *err);
+/* The same as the base of an image (format/image/image.h), which takes the
+ * reader over also on failure. */
+struct image_base;
+int vms_reader_base(struct image_base **out, struct vms_reader *reader,
+		    struct err *err);
+
+/* Find also what other processes have written since the store was opened;
+ * snapshots are found without it, their chunks are not. Any thread. */
+int vms_refresh(struct vms *vms, struct err *err);
+
 /* ---- diff ---- */
 
 /* A byte range of one disk that differs; disks in a's order. */

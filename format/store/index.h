@@ -37,6 +37,9 @@ struct index_options {
 int index_open(struct index **out, const struct index_options *options,
 	       struct sealer *sealer, struct err *err);
 void index_close(struct index *index);
+/* List the tables anew: what other processes have written since is found
+ * then. Look-ups may go on meanwhile. */
+int index_load(struct index *index, struct sealer *sealer, struct err *err);
 
 /* 1 found, 0 absent. A condemned pack's chunks are found too: readers may
  * use them. Chunks only claimed, not yet added, are not found. */

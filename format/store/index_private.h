@@ -99,8 +99,7 @@ void index_tables_put(struct index_tables *set);
 /* Replace the set; takes `set` over. The caller holds flush_lock. */
 void index_publish(struct index *index, struct index_tables *set);
 
-/* List the tables anew. Takes flush_lock, or expects it held. */
-int index_load(struct index *index, struct sealer *sealer, struct err *err);
+/* index_load() for who holds flush_lock. */
 int index_load_locked(struct index *index, struct sealer *sealer,
 		      struct err *err);
 /* Open a table that this process just wrote; its filter comes into memory if there

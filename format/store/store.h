@@ -110,6 +110,10 @@ int store_put_known(struct store_thread *thread, enum chunk_kind kind,
 int store_has(struct store_thread *thread, const struct id *id,
 	      struct err *err);
 
+/* Learn of the tables that other processes have written since the store was
+ * opened. Any thread, beside any other call. */
+int store_refresh(struct store_thread *thread, struct err *err);
+
 /* One of many reads. */
 struct store_read {
 	struct id id;

@@ -26,6 +26,11 @@ int store_has(struct store_thread *thread, const struct id *id, struct err *err)
 			  err);
 }
 
+int store_refresh(struct store_thread *thread, struct err *err)
+{
+	return index_load(thread->store->index, thread->sealer, err);
+}
+
 /* ---- one chunk from its bytes ---- */
 
 static int pack_key(struct store_thread *thread, const struct id *pack,

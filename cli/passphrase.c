@@ -236,8 +236,9 @@ static int from_prompt(const char *prompt, char **out, size_t *size, int tty,
 		passphrase_free(line, capacity);
 		if (r == -EINTR)
 			raise(interrupted);
-		return err_set(err, -EKEYREJECTED,
-			       "no passphrase: the terminal can't be read");
+		return err_set(err, -EKEYREJECTED, "no passphrase: %s",
+			       r == -EINTR ? "interrupted"
+					   : "the terminal can't be read");
 	}
 	*out = line;
 	return 0;

@@ -150,8 +150,8 @@ int vms_restore(struct vms *vms, const struct vms_restore *restore,
 		struct vms_restore_result *result, struct err *err);
 void vms_restore_result_release(struct vms_restore_result *result);
 
-/* Read and check every byte of a snapshot (all disks), in memory. The first
- * damage is -EBADMSG; *result tells all of it even then. */
+/* Read and check every byte of a snapshot, disk by disk, in memory. Ends with the
+ * first disk that has damage: -EBADMSG, and *result tells all of that disk's. */
 int vms_verify(struct vms *vms, const struct snapshot *snapshot,
 	       struct vms_progress *progress, struct vms_restore_result *result,
 	       struct err *err);

@@ -8,6 +8,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <signal.h>
 #include <string.h>
 #include <sys/wait.h>
@@ -181,6 +182,21 @@ static void on_interrupt(int number)
 	interrupted = number;
 }
 
+/* A byte of the terminal: 1, 0 at its end, -EINTR or -EIO. A signal counts only
+ * while this waits (`open`), so none falls between the look and the read. */
+static int read_byte(int tty, char *byte, const sigset_t *open)
+{
+	struct pollfd ready = { .fd = tty, .events = POLLIN };
+
+	while (ppoll(&ready, 1, NULL, open) < 0) {
+		if (errno != EINTR)
+			return -EIO;
+		if (interrupted)
+			return -EINTR;
+	}
+	return read(tty, byte, 1) < 0 ? -EIO : 1;
+}
+
 /* A line without echo. 0, or -EINTR (interrupted is set), or -EIO. */
 static int read_line(int tty, const char *prompt, char *line, size_t capacity,
 		     size_t *size)
@@ -188,14 +204,18 @@ static int read_line(int tty, const char *prompt, char *line, size_t capacity,
 	struct sigaction action = { .sa_handler = on_interrupt }, old_int,
 			 old_term;
 	struct termios old, quiet;
+	sigset_t both, before;
 	size_t at = 0;
-	ssize_t n;
 	int r = 0;
 
 	if (tcgetattr(tty, &old) < 0)
 		return -EIO;
 	interrupted = 0;
 	sigemptyset(&action.sa_mask);
+	sigemptyset(&both);
+	sigaddset(&both, SIGINT);
+	sigaddset(&both, SIGTERM);
+	pthread_sigmask(SIG_BLOCK, &both, &before);
 	sigaction(SIGINT, &action, &old_int);
 	sigaction(SIGTERM, &action, &old_term);
 	quiet = old;
@@ -205,19 +225,18 @@ static int read_line(int tty, const char *prompt, char *line, size_t capacity,
 	    write(tty, prompt, strlen(prompt)) < 0)
 		r = -EIO;
 	while (!r && at < capacity) {
-		n = read(tty, line + at, 1);
-		if (n < 0)
-			r = errno == EINTR && interrupted ? -EINTR
-			    : errno == EINTR              ? 0
-							  : -EIO;
-		else if (n == 0 || line[at] == '\n')
+		line[at] = '\n'; /* what the end counts as */
+		r = read_byte(tty, line + at, &before);
+		if (r < 0 || line[at] == '\n')
 			break;
-		else
-			at++;
+		r = 0;
+		at++;
 	}
+	r = r < 0 ? r : 0;
 	tcsetattr(tty, TCSAFLUSH, &old);
 	sigaction(SIGINT, &old_int, NULL);
 	sigaction(SIGTERM, &old_term, NULL);
+	pthread_sigmask(SIG_SETMASK, &before, NULL);
 	*size = at;
 	return r;
 }

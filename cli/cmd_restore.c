@@ -118,12 +118,12 @@ int cmd_restore(struct cli *cli, struct err *err)
 		return r;
 	r = vms_restore(vms, &restore, &result, err);
 	progress_end(cli);
-	if (r < 0)
-		return r;
-	r = tell(cli, &restore, &result, err);
-	tell_damage(cli, &result);
-	if (r == 0 && result.damaged.count)
-		r = STATUS_INCOMPLETE;
+	if (r == 0) {
+		r = tell(cli, &restore, &result, err);
+		tell_damage(cli, &result);
+		if (r == 0 && result.damaged.count)
+			r = STATUS_INCOMPLETE;
+	}
 	vms_restore_result_release(&result);
 	return r;
 }

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Every rule of a table. What opening and streaming check is not checked
- * again here; this adds the zeros behind the header, the fences, how often
- * each pack is named, and that the filter misses no entry. It is made anew from
- * the entries and compared, a window at a time, so that a table of any size
+ * again here; this adds the zeros behind the header, the fences, that no pack is
+ * listed twice and how often each is named, and that the filter misses no entry.
+ * It is made anew from the entries and compared, a window at a time, so that a table of any size
  * is checked in bounded memory, at the price of one pass a window.
  */
 #include "format/store/table_private.h"
@@ -11,6 +11,7 @@
 #include <errno.h>
 
 #include "format/base/base.h"
+#include "format/store/id_set.h"
 
 #define WINDOW_SIZE (32u << 20)
 static_assert(WINDOW_SIZE % TABLE_PIECE_SIZE == 0, "windows are whole pieces");
@@ -30,6 +31,23 @@ static int check_gap(const struct table *table, struct err *err)
 			       "zero",
 			       table->name);
 	return 0;
+}
+
+static int check_packs(const struct table *table, struct err *err)
+{
+	struct id_set seen = { 0 };
+	int r = 1;
+
+	for (uint32_t n = 0; n < table_pack_count(table) && r == 1; n++) {
+		r = id_set_add(&seen, &table->packs[n].id, err);
+		if (r == 0)
+			r = err_set(err, -EBADMSG,
+				    "table '%s': pack number %u is listed "
+				    "twice",
+				    table->name, n);
+	}
+	id_set_release(&seen);
+	return r < 0 ? r : 0;
 }
 
 /* One pass: order and entries (by the stream), fences, counts of packs. */
@@ -140,6 +158,8 @@ int table_check(struct table *table, struct sealer *sealer, struct err *err)
 	int r;
 
 	r = check_gap(table, err);
+	if (r == 0)
+		r = check_packs(table, err);
 	if (r < 0)
 		return r;
 	r = alloc_array(&named, table_pack_count(table), sizeof(*named), err);

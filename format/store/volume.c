@@ -56,6 +56,10 @@ static const char *volume_wrong(const struct volume *volume)
 	if (volume->chunk_log2 < CHUNK_LOG2_MIN ||
 	    volume->chunk_log2 > CHUNK_LOG2_MAX)
 		return "its chunk size is not 16 KiB to 4 MiB";
+	if (volume->size_bytes == 0 &&
+	    (!id_is_null(&volume->root) ||
+	     (volume->has_tags && !id_is_null(&volume->tags))))
+		return "it is empty, but has a root";
 	for (size_t n = 0; n < volume->bad_count; n++) {
 		const struct range *bad = &volume->bad[n];
 

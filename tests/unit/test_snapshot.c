@@ -255,6 +255,33 @@ static void test_volume_rules(void **state)
 	bytes_release(&data);
 }
 
+/* There is nothing that its tree could hold. */
+static void test_empty_volume(void **state)
+{
+	struct volume v = { .name = "a", .chunk_log2 = 16, .has_tags = true };
+	struct volume got;
+	struct bytes data = { 0 };
+	size_t root = 8 + 1 + 8 + 8 + 8 + 4 + 8, tags = root + 32 + 8;
+
+	(void)state;
+	assert_int_equal(volume_encode(&v, &data, &err), 0);
+	assert_int_equal(data.size, tags + 32);
+	assert_int_equal(volume_decode(data.data, data.size, "x", &got, &err),
+			 0);
+	volume_release(&got);
+	data.data[root] = 1;
+	assert_int_equal(volume_decode(data.data, data.size, "x", &got, &err),
+			 -EBADMSG);
+	data.data[root] = 0;
+	data.data[tags] = 1;
+	assert_int_equal(volume_decode(data.data, data.size, "x", &got, &err),
+			 -EBADMSG);
+	bytes_release(&data);
+	v.root.b[0] = 1;
+	assert_int_equal(volume_encode(&v, &data, &err), -EINVAL);
+	bytes_release(&data);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -263,6 +290,7 @@ int main(void)
 		cmocka_unit_test(test_reader_refuses),
 		cmocka_unit_test(test_wrong_sequence),
 		cmocka_unit_test(test_volume_rules),
+		cmocka_unit_test(test_empty_volume),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

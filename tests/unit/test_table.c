@@ -252,12 +252,14 @@ static void test_swapped(void **state)
 			 -EBADMSG);
 }
 
-/* A table of one entry, right but for its filter, fence or the gap. */
+/* A table of one entry, right but for its filter, fence, the gap, or a pack
+ * that is listed more than once. */
 static int forge_and_check(struct fixture *f, uint8_t filter_and,
-			   uint64_t fence_add, uint8_t gap)
+			   uint64_t fence_add, uint8_t gap, unsigned packs)
 {
 	struct id id = rig_id(8, 8), pack_id = rig_id(8, 9);
 	struct table_pack pack = rig_pack(&pack_id, 1);
+	struct table_pack listed[2] = { pack, pack };
 	struct table_block block = { .entries[0] = rig_entry(&id, 0, 0) };
 	le64 fence = le64_make(be64_get(id.b) + fence_add);
 	struct filter_block filter = { { 0 } };
@@ -265,7 +267,7 @@ static int forge_and_check(struct fixture *f, uint8_t filter_and,
 		const void *data;
 		size_t size;
 	} sections[SECTION_COUNT] = { { &fence, sizeof(fence) },
-				      { &pack, sizeof(pack) },
+				      { listed, packs * sizeof(pack) },
 				      { NULL, 0 },
 				      { &filter, sizeof(filter) } };
 	struct table_footer footer = { .entries = le64_make(1),
@@ -304,10 +306,11 @@ static void test_check_forged(void **state)
 {
 	struct fixture *f = *state;
 
-	assert_int_equal(forge_and_check(f, 0xff, 0, 0), 0);
-	assert_int_equal(forge_and_check(f, 0x00, 0, 0), -EBADMSG);
-	assert_int_equal(forge_and_check(f, 0xff, 1, 0), -EBADMSG);
-	assert_int_equal(forge_and_check(f, 0xff, 0, 1), -EBADMSG);
+	assert_int_equal(forge_and_check(f, 0xff, 0, 0, 1), 0);
+	assert_int_equal(forge_and_check(f, 0x00, 0, 0, 1), -EBADMSG);
+	assert_int_equal(forge_and_check(f, 0xff, 1, 0, 1), -EBADMSG);
+	assert_int_equal(forge_and_check(f, 0xff, 0, 1, 1), -EBADMSG);
+	assert_int_equal(forge_and_check(f, 0xff, 0, 0, 2), -EBADMSG);
 }
 
 static void test_writer_refuses(void **state)

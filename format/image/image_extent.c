@@ -288,7 +288,8 @@ int image_read_at(struct image *image, uint64_t layer, void *buffer,
 	size_t count;
 	int r;
 
-	if (offset > image_size(image) || length > image_size(image) - offset)
+	/* It may have been larger then. */
+	if (offset > IMAGE_SIZE_MAX || length > IMAGE_SIZE_MAX - offset)
 		return -EINVAL;
 	r = sealed_stack(image, layer, &stack, &count, NULL);
 	if (r < 0)

@@ -47,6 +47,8 @@ enum image_sabotage {
 extern unsigned image_sabotage;
 /* Of new layers; a test makes it small. */
 extern uint64_t image_journal_length;
+/* Where their first record goes; a test lets it be near the ring's end. */
+extern uint64_t image_journal_position;
 
 struct layer;
 struct part;

@@ -19,6 +19,7 @@
 #define ZERO_CHUNK 65536u
 
 uint64_t image_journal_length = JOURNAL_DEFAULT;
+uint64_t image_journal_position;
 
 char *layer_path(const struct image *image, uint64_t number)
 {
@@ -137,6 +138,7 @@ int layer_create(struct image *image, uint64_t number, const uint8_t parent[16],
 	super->generation = 1;
 	super->size_bytes = image->head.size_bytes;
 	super->sequence = 1;
+	super->position = image_journal_position;
 	layer_super_layout(super, image_journal_length);
 	r = random_fill(super->id, sizeof(super->id), err);
 	if (!r) {
@@ -156,6 +158,7 @@ int layer_create(struct image *image, uint64_t number, const uint8_t parent[16],
 		return r;
 	}
 	layer->sequence = super->sequence;
+	layer->position = super->position;
 	layer->file_end = super->clusters_offset;
 	*out = layer;
 	return 0;

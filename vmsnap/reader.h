@@ -23,7 +23,8 @@ struct vms_reader {
 	uint64_t chunk_count;
 	unsigned levels;
 
-	pthread_mutex_t streams_lock; /* guards these two; before the cache's lock */
+	pthread_mutex_t
+		streams_lock; /* guards these two; before the cache's lock */
 	struct stream streams[STREAMS];
 	unsigned next_stream;
 

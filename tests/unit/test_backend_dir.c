@@ -140,6 +140,7 @@ static void test_objects(void **state)
 
 struct names {
 	char text[1024];
+	size_t used;
 	unsigned count;
 };
 
@@ -148,7 +149,9 @@ static int add_name(void *arg, const char *leaf, struct err *err)
 	struct names *names = arg;
 
 	(void)err;
-	strcat(strcat(names->text, leaf), " ");
+	names->used += (size_t)snprintf(names->text + names->used,
+					sizeof(names->text) - names->used,
+					"%s ", leaf);
 	return ++names->count == 9 ? -ECANCELED : 0;
 }
 

@@ -320,18 +320,35 @@ static void take_prepared(struct image *image, struct chain *chain)
 	chain->count--;
 }
 
+struct sweep {
+	struct image *image;
+	bool head_is_durable;
+};
+
 static int remove_old(void *arg, uint64_t number, const char *path,
 		      struct err *err)
 {
-	struct image *image = arg;
+	struct sweep *sweep = arg;
+	struct image *image = sweep->image;
+	int r;
 
 	if (number >= image->head.first_layer)
 		return 0;
+	/* The head that makes them old may stand in the cache only, after a
+	 * sync that failed. */
+	if (!sweep->head_is_durable) {
+		r = head_write(image->io, image->file, image->path,
+			       &image->head, err);
+		if (r < 0)
+			return r;
+		sweep->head_is_durable = true;
+	}
 	return image->io->ops->unlink(image->io, path, err);
 }
 
 static int recover(struct image *image, struct chain *chain, struct err *err)
 {
+	struct sweep sweep = { .image = image };
 	int r = 0;
 
 	if (image->damaged)
@@ -353,7 +370,7 @@ static int recover(struct image *image, struct chain *chain, struct err *err)
 	/* What a swap of the base left; not being able to is no harm. */
 	if (!r)
 		(void)image_each_layer_file(image->io, image->path, remove_old,
-					    image, NULL);
+					    &sweep, NULL);
 	return r;
 }
 

@@ -528,12 +528,10 @@ static bool close_and_open(struct life *life)
 		model_durable(life->model, life->model->order, 0,
 			      MODEL_SECTORS_MAX);
 	sim_fail_at(life->sim, 0, 0, false);
-	life->faults = false;
-	/* What was not durable is lost when the power goes now. */
-	if (pick(life, 2) || sim_is_off(life->sim)) {
+	/* After a sync that failed, the cache shows what the disk lacks. */
+	if (life->faults || pick(life, 2) || sim_is_off(life->sim))
 		sim_power_loss(life->sim);
-		return open_image(life) && judge(life);
-	}
+	life->faults = false;
 	return open_image(life) && judge(life);
 }
 

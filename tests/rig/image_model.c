@@ -78,25 +78,6 @@ uint32_t model_mark_of(const void *data, uint64_t offset)
 	return memcmp(expected, data, sizeof(expected)) ? MODEL_BAD_MARK : mark;
 }
 
-/* A write that failed may have got anywhere: each byte is of some state. */
-static bool is_mix(const struct model_sector *sector, const uint8_t *data,
-		   uint64_t offset)
-{
-	bool fits[512] = { 0 };
-
-	for (unsigned i = 0; i < sector->count; i++) {
-		uint8_t state[512] = { 0 };
-
-		if (sector->versions[i].mark)
-			pattern_fill(state, sizeof(state), offset,
-				     sector->versions[i].mark);
-		for (unsigned k = 0; k < sizeof(state); k++)
-			fits[k] |= state[k] == data[k] ||
-				   sector->versions[i].mark == MODEL_BAD_MARK;
-	}
-	return !memchr(fits, false, sizeof(fits));
-}
-
 static int find(const struct model_sector *sector, uint32_t mark)
 {
 	for (unsigned i = sector->count; i--;) {
@@ -127,10 +108,6 @@ bool model_check_now(struct model *model, const void *data, size_t first,
 					      512 * (uint64_t)(first + i));
 		int at = find(sector, mark);
 
-		if (mark == MODEL_BAD_MARK && sector->unsure &&
-		    is_mix(sector, (const uint8_t *)data + 512 * i,
-			   512 * (uint64_t)(first + i)))
-			continue;
 		if (at < 0 ||
 		    (!sector->unsure &&
 		     mark != sector->versions[sector->count - 1].mark))
@@ -147,10 +124,7 @@ bool model_settle(struct model *model, const void *data, size_t first,
 		uint32_t mark = model_mark_of((const uint8_t *)data + 512 * i,
 					      512 * (uint64_t)(first + i));
 
-		if (find(sector, mark) < 0 &&
-		    (mark != MODEL_BAD_MARK || !sector->unsure ||
-		     !is_mix(sector, (const uint8_t *)data + 512 * i,
-			     512 * (uint64_t)(first + i))))
+		if (find(sector, mark) < 0)
 			return wrong(model, first + i, mark, "after the loss");
 		sector->count = 1;
 		sector->unsure = false;

@@ -74,7 +74,7 @@ void sim_reboot(struct sim *sim);
 /*
  * Operation number `op` fails with `error` (negative), and with `from_then_on`
  * all after it. One fault is armed at a time; op 0 takes it back. A write that
- * fails with -EIO may have written something. After a failed sync some dirty
+ * fails with -EIO may have written something (of whole sectors, whole ones). After a failed sync some dirty
  * blocks are taken for clean and lost: they read as written, but no later sync
  * brings them to the disk unless they are written again.
  */

@@ -68,6 +68,14 @@ ssize_t sim_io_read(struct vs_io *io, int file, void *buffer, size_t length,
 	return (ssize_t)length;
 }
 
+/* How far a write got that failed; one of whole sectors leaves whole ones. */
+static size_t got_to(struct sim *sim, size_t length, uint64_t offset)
+{
+	size_t unit = (length | offset) % SIM_SECTOR_SIZE ? 1 : SIM_SECTOR_SIZE;
+
+	return unit * (size_t)sim_pick(sim, length / unit + 1);
+}
+
 ssize_t sim_io_write(struct vs_io *io, int file, const void *buffer,
 		     size_t length, uint64_t offset)
 {
@@ -85,8 +93,8 @@ ssize_t sim_io_write(struct vs_io *io, int file, const void *buffer,
 		r = sim_write(handle->inode, buffer,
 			      shorten(sim, handle, length), offset);
 	else if (sim->faulted && begun == -EIO)
-		sim_write(handle->inode, buffer,
-			  (size_t)sim_pick(sim, length + 1), offset);
+		sim_write(handle->inode, buffer, got_to(sim, length, offset),
+			  offset);
 	return sim_end_data(sim, "write", handle->inode, offset, length,
 			    begun ? begun : r);
 }

@@ -17,6 +17,8 @@ FUZZ_SECONDS ?= 60
 
 FORMAT_PKGS := libzstd libcrypto liburing libxxhash
 CLI_PKGS := jansson
+FUSE_PKGS := fuse3
+NBD_PKGS := nbdkit
 TEST_PKGS := cmocka
 
 pkg_cflags = $(shell $(PKG_CONFIG) --cflags $(1) 2>/dev/null)
@@ -40,6 +42,8 @@ endif
 FORMAT_SRC := $(wildcard format/base/*.c format/store/*.c format/image/*.c)
 VMSNAP_SRC := $(wildcard vmsnap/*.c)
 CLI_SRC := $(wildcard cli/*.c)
+FUSE_SRC := $(wildcard fuse/*.c)
+NBD_SRC := $(wildcard nbd/*.c)
 RIG_SRC := $(wildcard tests/sim/*.c tests/rig/*.c)
 UNIT_SRC := $(wildcard tests/unit/test_*.c)
 CRASH_SRC := $(wildcard tests/crash/crash_*.c)
@@ -55,7 +59,9 @@ LIB_RIG := $(BUILD)/librig.a
 LIBS := $(LIB_VMSNAP) $(LIB_FORMAT)
 FORMAT_LIBS := $(call pkg_libs,$(FORMAT_PKGS))
 
-PROGRAMS := $(if $(CLI_SRC),$(BUILD)/vmsnap $(BUILD)/vmsnap.1)
+PLUGIN := $(BUILD)/nbdkit-vmsnap-plugin.so
+PROGRAMS := $(if $(CLI_SRC),$(BUILD)/vmsnap $(BUILD)/vmsnap.1) \
+	$(BUILD)/vmsnap-mount $(PLUGIN)
 UNIT_BIN := $(call bin,$(UNIT_SRC))
 CRASH_BIN := $(call bin,$(CRASH_SRC))
 FUZZ_BIN := $(call bin,$(FUZZ_SRC))
@@ -73,6 +79,12 @@ $(BUILD)/obj/%.o: %.c Makefile
 	$(call say,CC,$<)
 	$(Q)$(CC) $(ALL_CFLAGS) $(call pkg_cflags,$(FORMAT_PKGS) $(CLI_PKGS)) -c -o $@ $<
 
+# Headers of others are not held to our warnings.
+$(call obj,$(FUSE_SRC)): ALL_CFLAGS += \
+	$(patsubst -I%,-isystem %,$(call pkg_cflags,$(FUSE_PKGS)))
+$(call obj,$(NBD_SRC)): ALL_CFLAGS += \
+	$(patsubst -I%,-isystem %,$(call pkg_cflags,$(NBD_PKGS)))
+
 $(LIB_FORMAT): $(call obj,$(FORMAT_SRC))
 $(LIB_VMSNAP): $(call obj,$(VMSNAP_SRC))
 $(LIB_RIG): $(call obj,$(RIG_SRC))
@@ -85,6 +97,16 @@ $(LIB_FORMAT) $(LIB_VMSNAP) $(LIB_RIG):
 $(BUILD)/vmsnap: $(call obj,$(CLI_SRC)) $(LIBS)
 	$(call say,LD,$@)
 	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(FORMAT_LIBS) $(call pkg_libs,$(CLI_PKGS))
+
+$(BUILD)/vmsnap-mount: $(call obj,$(FUSE_SRC)) $(LIBS)
+	$(call say,LD,$@)
+	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(FORMAT_LIBS) $(call pkg_libs,$(FUSE_PKGS))
+
+# Our names stay ours inside of nbdkit.
+$(PLUGIN): $(call obj,$(NBD_SRC)) $(LIBS)
+	$(call say,LD,$@)
+	$(Q)$(CC) $(ALL_LDFLAGS) -shared -Wl,-Bsymbolic -Wl,--exclude-libs,ALL \
+		-o $@ $^ $(FORMAT_LIBS)
 
 $(BUILD)/vmsnap.1: cli/vmsnap.1.scd
 	@mkdir -p $(@D)
@@ -155,6 +177,9 @@ install: all
 	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/share/man/man1 \
 		$(DESTDIR)$(PREFIX)/share/bash-completion/completions
 	install -m 755 $(BUILD)/vmsnap $(DESTDIR)$(PREFIX)/bin/vmsnap
+	install -d $(DESTDIR)$(PREFIX)/libexec/vmsnap
+	install -m 755 $(BUILD)/vmsnap-mount $(PLUGIN) \
+		$(DESTDIR)$(PREFIX)/libexec/vmsnap/
 	install -m 644 $(BUILD)/vmsnap.1 $(DESTDIR)$(PREFIX)/share/man/man1/vmsnap.1
 	$(BUILD)/vmsnap completion bash \
 		>$(DESTDIR)$(PREFIX)/share/bash-completion/completions/vmsnap

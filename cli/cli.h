@@ -25,6 +25,11 @@ struct cli {
 	struct passphrases passphrases;
 	struct vms_progress progress;
 	bool stdout_was_closed;
+	/* The passphrase that was given to the store, where a verb set
+	 * keep_passphrase; wiped at the end. */
+	bool keep_passphrase;
+	char *kept;
+	size_t kept_size;
 };
 
 static inline bool cli_given(const struct cli *cli, enum option option)
@@ -73,6 +78,8 @@ int cmd_restore(struct cli *cli, struct err *err);
 int cmd_verify(struct cli *cli, struct err *err);
 int cmd_check(struct cli *cli, struct err *err);
 int cmd_stats(struct cli *cli, struct err *err);
+int cmd_mount(struct cli *cli, struct err *err);
+int cmd_nbd(struct cli *cli, struct err *err);
 int cmd_completion(struct cli *cli, struct err *err);
 
 #endif

@@ -60,8 +60,20 @@ int cli_location(const struct cli *cli, const char **out, struct err *err)
 static int give_passphrase(void *arg, char **out, size_t *size, struct err *err)
 {
 	struct cli *cli = arg;
+	int r = passphrase_current(&cli->passphrases, false, out, size, err);
 
-	return passphrase_current(&cli->passphrases, false, out, size, err);
+	if (r < 0 || !cli->keep_passphrase)
+		return r;
+	passphrase_free(cli->kept, cli->kept_size);
+	cli->kept = malloc(*size);
+	if (!cli->kept) {
+		passphrase_free(*out, *size);
+		*out = NULL;
+		return err_set(err, -ENOMEM, "out of memory");
+	}
+	memcpy(cli->kept, *out, *size);
+	cli->kept_size = *size;
+	return 0;
 }
 
 static void tell_opened(const struct cli *cli, struct vms *vms)
@@ -207,6 +219,7 @@ int main(int argc, char **argv)
 	r = run(&cli, argc, argv, &err);
 	status = report_finish(&cli, tell(&cli, r, &err));
 	passphrases_release(&cli.passphrases);
+	passphrase_free(cli.kept, cli.kept_size);
 	options_release(&cli.options);
 	/* A shell must see that it was the signal, to stop its loop too. */
 	if (progress_signal() && r < 0) {

@@ -13,10 +13,10 @@
 
 /* Of the design, but of a later version. */
 static const char *const later_verbs[] = {
-	"mount",  "nbd",     "forget",   "prune",  "repair",   "copy",
-	"sync",   "image",   "run",      "ps",     "console",  "pause",
-	"resume", "stop",    "rm",       "exec",   "snapshot", "clone",
-	"revert", "migrate", "template", "keeper", "serve",
+	"forget",   "prune",  "repair",   "copy",  "sync",   "image",
+	"run",      "ps",     "console",  "pause", "resume", "stop",
+	"rm",       "exec",   "snapshot", "clone", "revert", "migrate",
+	"template", "keeper", "serve",
 };
 static const char *const later_options[] = { "home", "boot", "expect", "exec" };
 

@@ -46,6 +46,10 @@ enum option {
 	OPT_HISTOGRAM,
 	OPT_FROM,
 	OPT_NEW_PASSPHRASE_FILE,
+	OPT_ALLOW_OTHER,
+	OPT_FOREGROUND,
+	OPT_SOCKET,
+	OPT_PORT,
 	OPT_COUNT
 };
 #define OPT_BIT(option) (1ULL << (option))

@@ -46,6 +46,10 @@ int vms_open_backend(struct vms **out, struct vs_io *io,
 		     struct backend *backend, const struct vms_options *options,
 		     struct err *err);
 void vms_close(struct vms *vms); /* NULL is ignored */
+/* A store_passphrase_fn; `arg` is an int *: a descriptor whose every byte up
+ * to its end is the passphrase. It is closed then and set to -1. */
+int vms_passphrase_from_fd(void *arg, char **out, size_t *size,
+			   struct err *err);
 struct store *vms_store(struct vms *vms);
 /* A backend for key export and import, which need no open store. */
 int vms_backend_open(struct vs_io *io, const char *location,

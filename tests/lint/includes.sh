@@ -21,10 +21,15 @@ refuse format/image '(vmsnap|cli|fuse|nbd|kvm-agent|tests)/'
 refuse vmsnap '(cli|fuse|nbd|kvm-agent|tests)/'
 refuse cli '(format/(base|store|image)|fuse|nbd|kvm-agent|tests)/'
 refuse cli 'vmsnap/(engine|scan|filter|fetch|source|target|backup_disk)'
+refuse fuse '(format|cli|nbd|kvm-agent|tests)/'
+refuse nbd '(format|cli|fuse|kvm-agent|tests)/'
+for door in fuse nbd; do
+	refuse $door 'vmsnap/([a-uw-z]|v[^m]|vm[^s]|vms[^n]|vmsnap[^.])'
+done
 refuse kvm-agent '(cli|fuse|nbd|tests)/'
 # Includes are rooted: none is relative to the file.
 found=$(grep -rnE '^[[:space:]]*#[[:space:]]*include[[:space:]]+"[^/"]+"' \
-	--include='*.c' --include='*.h' format vmsnap cli tests)
+	--include='*.c' --include='*.h' format vmsnap cli fuse nbd tests)
 if [ -n "$found" ]; then
 	printf '%s\n' "$found"
 	echo 'write the whole path: #include "format/store/pack.h"'

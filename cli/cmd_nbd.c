@@ -1,0 +1,181 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * vmsnap nbd: finds the disk, then becomes nbdkit with our plugin. The plugin
+ * gets the snapshot's id, so that NAME@latest stays what it is now.
+ */
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+
+#include "cli/cli.h"
+#include "cli/door.h"
+#include "cli/text.h"
+
+#define ARGUMENT_MAX (PATH_MAX + 64)
+
+struct nbd {
+	struct cli *cli;
+	char plugin[PATH_MAX];
+	char store[ARGUMENT_MAX], snapshot[ID_HEX_SIZE + 16];
+	char disk[NAME_MAX_SIZE + 16], passphrase[48];
+	char address[128], socket[ARGUMENT_MAX];
+	const char *port;
+};
+
+static int check_addresses(struct nbd *nbd, struct err *err)
+{
+	const char *path = cli_value(nbd->cli, OPT_SOCKET);
+	const char *port = cli_value(nbd->cli, OPT_PORT);
+	const char *colon;
+	long long number;
+
+	if (!path == !port)
+		return err_set(err, -EINVAL,
+			       "where? Give --socket PATH or --port N");
+	if (path) {
+		if (strlen(path) >= sizeof(((struct sockaddr_un *)0)->sun_path))
+			return err_set(err, -EINVAL,
+				       "--socket '%s': too long for a socket",
+				       path);
+		snprintf(nbd->socket, sizeof(nbd->socket), "%s", path);
+		return 0;
+	}
+	/* Who can connect can read the disk: only this host, unless asked. */
+	snprintf(nbd->address, sizeof(nbd->address), "127.0.0.1");
+	colon = strrchr(port, ':');
+	if (colon) {
+		if ((size_t)(colon - port) >= sizeof(nbd->address) ||
+		    colon == port)
+			return err_set(err, -EINVAL,
+				       "--port '%s': not ADDRESS:N", port);
+		memcpy(nbd->address, port, (size_t)(colon - port));
+		nbd->address[colon - port] = '\0';
+		port = colon + 1;
+	}
+	nbd->port = port;
+	return integer_parse("--port", port, 1, 65535, &number, err);
+}
+
+/* A socket that nobody serves any more is in the way of bind(). */
+static int clear_socket(const char *path, struct err *err)
+{
+	struct sockaddr_un name = { .sun_family = AF_UNIX };
+	autofd int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+	if (fd < 0)
+		return err_sys(err, -errno, "socket");
+	memcpy(name.sun_path, path, strlen(path));
+	if (connect(fd, (struct sockaddr *)&name, sizeof(name)) == 0)
+		return err_set(err, -EBUSY, "--socket '%s': it is in use",
+			       path);
+	if (errno == ECONNREFUSED)
+		unlink(path);
+	else if (errno != ENOENT)
+		return err_sys(err, -errno, "--socket '%s'", path);
+	return 0;
+}
+
+static int choose_disk(struct nbd *nbd, const struct snapshot *snapshot,
+		       struct err *err)
+{
+	const char *name = cli_value(nbd->cli, OPT_DISK);
+
+	if (!name && snapshot->volume_count != 1)
+		return err_set(err, -EINVAL,
+			       "the snapshot has %zu disks: name one with "
+			       "--disk",
+			       snapshot->volume_count);
+	if (!name)
+		name = snapshot->volumes[0].name;
+	if (!snapshot_volume(snapshot, name))
+		return err_set(err, -ENOENT, "the snapshot has no disk '%s'",
+			       name);
+	snprintf(nbd->disk, sizeof(nbd->disk), "disk=%s", name);
+	return 0;
+}
+
+static int find_snapshot(struct nbd *nbd, struct err *err)
+{
+	autosnapshot struct snapshot snapshot = { 0 };
+	autovms struct vms *vms = NULL;
+	char hex[ID_HEX_SIZE];
+	int r;
+
+	nbd->cli->keep_passphrase = true;
+	r = cli_open(nbd->cli, STORE_READ, false, &vms, err);
+	if (r == 0)
+		r = vms_find_snapshot(vms, nbd->cli->options.arguments[0],
+				      &snapshot, err);
+	if (r == 0)
+		r = choose_disk(nbd, &snapshot, err);
+	if (r < 0)
+		return r;
+	hex_encode(hex, snapshot.id.b, ID_SIZE);
+	snprintf(nbd->snapshot, sizeof(nbd->snapshot), "snapshot=%s", hex);
+	return 0;
+}
+
+static int run(struct nbd *nbd, int fd, struct err *err)
+{
+	struct door_words words = { 0 };
+	int r;
+
+	door_word(&words, "nbdkit");
+	door_word(&words, "--foreground");
+	door_word(&words, "--readonly");
+	if (nbd->port) {
+		door_word(&words, "--ipaddr");
+		door_word(&words, nbd->address);
+		door_word(&words, "--port");
+		door_word(&words, nbd->port);
+	} else {
+		door_word(&words, "--unix");
+		door_word(&words, nbd->socket);
+	}
+	door_word(&words, nbd->plugin);
+	door_word(&words, nbd->store);
+	door_word(&words, nbd->snapshot);
+	door_word(&words, nbd->disk);
+	if (fd >= 0) {
+		snprintf(nbd->passphrase, sizeof(nbd->passphrase),
+			 "passphrase-fd=%d", fd);
+		door_word(&words, nbd->passphrase);
+	}
+	r = door_exec("nbdkit", &words, err);
+	if (r == -ENOENT)
+		r = err_set(err, -EOPNOTSUPP,
+			    "nbdkit is not installed: apt-get install nbdkit");
+	return r;
+}
+
+int cmd_nbd(struct cli *cli, struct err *err)
+{
+	struct nbd nbd = { .cli = cli };
+	const char *location;
+	int fd = -1, r;
+
+	r = check_addresses(&nbd, err);
+	if (r == 0)
+		r = door_find("nbdkit-vmsnap-plugin.so", nbd.plugin, err);
+	if (r == 0)
+		r = find_snapshot(&nbd, err);
+	if (r == 0)
+		r = cli_location(cli, &location, err);
+	if (r < 0)
+		return r;
+	if ((size_t)snprintf(nbd.store, sizeof(nbd.store), "store=%s",
+			     location) >= sizeof(nbd.store))
+		return err_set(err, -ENAMETOOLONG, "the store's path");
+	if (!nbd.port)
+		r = clear_socket(nbd.socket, err);
+	if (r == 0)
+		r = door_passphrase(cli, &fd, err);
+	if (r < 0)
+		return r;
+	r = run(&nbd, fd, err);
+	if (fd >= 0)
+		close(fd);
+	return r;
+}

@@ -37,6 +37,8 @@ def restore_fault(store, got, must_work):
     status, said = run(store, "restore", "vm", got)
     left = os.path.exists(got)
     if status == 0:
+        if not left:
+            return "restore gave nothing"
         with open(got, "rb") as f:
             right = f.read() == CONTENT
         return None if right else "restore gave wrong bytes"

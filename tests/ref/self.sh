@@ -44,7 +44,7 @@ round_trip() {
 		rest=${name%.*}
 		"$python" "$ref/read.py" "$1" restore \
 			"${rest%.*}@${rest##*.}:$disk" got
-		cmp got "$file" || fail "$name differs"
+		"$python" "$ref/same.py" got "$file" || fail "$name differs"
 		count=$((count + 1))
 	done
 	[ "$count" -ge 8 ] || fail "only $count disks in $1"

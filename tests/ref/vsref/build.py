@@ -161,10 +161,11 @@ class Builder:
     def tree(self, content, chunk_log2, tags=None, force=None):
         """The root of content; the chunks' tags are put into `tags`."""
         size = 1 << chunk_log2
+        zeros = bytes(size)
         ids = []
         for number, at in enumerate(range(0, len(content), size)):
             piece = content[at:at + size]
-            hole = not any(piece)
+            hole = piece == zeros[:len(piece)]
             ids.append(keys.NULL_ID if hole else
                        self.add(keys.KIND_DATA, piece, force))
             if tags is not None:

@@ -16,6 +16,7 @@ HEX = {
     "pins": re.compile(r"[0-9a-f]{32}\Z"),
     "condemned": re.compile(r"[0-9a-f]{32}\Z"),
 }
+CACHE_MAX = 16 << 20  # bytes of content
 
 
 class Store:
@@ -29,6 +30,8 @@ class Store:
         self._tables = None
         self._places = {}
         self._packs = {}
+        self._chunks = {}  # verified; a check comes to most again
+        self._cached = 0
 
     def read(self, name):
         try:
@@ -100,6 +103,16 @@ class Store:
     def chunk(self, chunk_id, kind):
         """Verified content; a bad copy is passed over for a good one."""
         assert self.tables is not None
+        if (chunk_id, kind) not in self._chunks:
+            content = self._verified(chunk_id, kind)
+            if self._cached + len(content) > CACHE_MAX:
+                self._chunks.clear()
+                self._cached = 0
+            self._chunks[chunk_id, kind] = content
+            self._cached += len(content)
+        return self._chunks[chunk_id, kind]
+
+    def _verified(self, chunk_id, kind):
         why = Corrupt(f"chunk {chunk_id.hex()}: no table names it")
         for ref, e in self._places.get(chunk_id, ()):
             try:

@@ -267,7 +267,7 @@ static int recover_map(struct layer *layer)
 
 /* The journal into the map; the file's end behind the last cluster that was
  * recorded; and the next record beyond all that might still stand there. */
-static int recover_layer(struct layer *layer, bool seal, struct err *err)
+int layer_recover(struct layer *layer, bool seal, struct err *err)
 {
 	struct vs_io *io = layer->image->io;
 	struct layer_super next = layer->super;
@@ -362,11 +362,11 @@ static int recover(struct image *image, struct chain *chain, struct err *err)
 		map_drop_layer(chain->layers[i]);
 	for (size_t i = 0; !r && i < chain->count; i++) {
 		if (!chain->layers[i]->sealed)
-			r = recover_layer(chain->layers[i],
+			r = layer_recover(chain->layers[i],
 					  i + 1 < chain->count, err);
 	}
 	if (!r && image->prepared)
-		r = recover_layer(image->prepared, false, err);
+		r = layer_recover(image->prepared, false, err);
 	/* What a swap of the base left; not being able to is no harm. */
 	if (!r)
 		(void)image_each_layer_file(image->io, image->path, remove_old,

@@ -163,6 +163,8 @@ int layer_super_write(struct layer *layer, const struct layer_super *change,
 		      struct err *err);
 /* What of the map is in the file; and what its journal says. */
 int layer_load(struct layer *layer, struct err *err);
+/* Before it is written to: its journal goes into its map. image_open.c */
+int layer_recover(struct layer *layer, bool seal, struct err *err);
 /* Its file, opened if need be; -errno. Counts a user. By image->lock. */
 int layer_use(struct layer *layer);
 void layer_unuse(struct layer *layer);

@@ -243,7 +243,13 @@ int layer_super_write(struct layer *layer, const struct layer_super *change,
 		return err_sys(err, r,
 			       "can't write the superblock of layer '%s'",
 			       layer->path);
-	layer->super = next;
+	/* Others read the rest, which never changes. */
+	layer->super.generation = next.generation;
+	layer->super.slot = next.slot;
+	layer->super.sealed = next.sealed;
+	layer->super.sequence = next.sequence;
+	layer->super.position = next.position;
+	layer->super.max_cluster = next.max_cluster;
 	return 0;
 }
 

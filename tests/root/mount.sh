@@ -144,3 +144,44 @@ for pid in $(server); do
 done
 fusermount3 -u mnt
 until_true idle
+
+# One file out of a disk, as the README says; and a plain user's own mount.
+export PATH=$PATH:/usr/sbin:/sbin
+mkdir src disk
+echo 'a file' >src/fstab
+truncate -s 8M part
+mkfs.ext4 -q -F -d src part 2>/dev/null || skip "no mkfs.ext4: the rest is good"
+truncate -s 10M table.raw
+dd if=part of=table.raw bs=1M seek=1 conv=notrunc status=none
+vmsnap backup -q table table.raw --label l
+expect 0 vmsnap mount mnt
+if mount -o "ro,noload,loop,offset=1048576" mnt/table/l/disk0.raw disk 2>/dev/null; then
+	same src/fstab disk/fstab
+	umount disk
+fi
+fusermount3 -u mnt
+until_true idle
+command -v setpriv >/dev/null || exit 0
+mkdir user
+chmod 777 "$TMP" user
+cp "$VMSNAP" "$BUILD/vmsnap-mount" .
+chmod 755 vmsnap vmsnap-mount
+cat >user.sh <<-'E'
+	set -e
+	cd user
+	export VMSNAP_STORE=$PWD/store
+	../vmsnap init -q
+	../vmsnap backup -q web ../table.raw --label l
+	mkdir m
+	../vmsnap mount m -q
+	cmp ../table.raw m/web/l/disk0.raw
+	fusermount3 -u m
+E
+chmod 644 table.raw user.sh
+setpriv --reuid nobody --regid "$(id -g nobody)" --clear-groups test -r user.sh ||
+	exit 0
+# The device may be root's alone here: the user gets one in a namespace.
+mknod -m 666 fuse c 10 229 2>/dev/null || exit 0
+unshare -m bash -ec 'mount --bind fuse /dev/fuse
+	setpriv --reuid nobody --regid "$(id -g nobody)" --clear-groups \
+		bash user.sh' || fail "a plain user can't mount"

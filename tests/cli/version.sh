@@ -21,11 +21,11 @@ for verb in list check stats 'show vm' 'verify vm' 'restore vm out' \
 done
 later store/config 12
 expect 6 vmsnap list
-snapshot=$(ls store/snapshots)
+snapshot=$(find store/snapshots -type f -printf "%f\n" | head -n 1)
 later "store/snapshots/$snapshot" 8
 expect 6 vmsnap check
 expect 6 vmsnap list
-pack=$(find store/packs -type f)
+pack=$(find store/packs -type f | sort | head -n 1)
 later "$pack" 8
 status=0
 vmsnap restore vm out.raw 2>err || status=$?

@@ -9,6 +9,7 @@
 #include "format/base/err.h"
 #include "format/base/io.h"
 #include "format/base/pool.h"
+#include "format/image/image.h"
 #include "format/store/backend.h"
 #include "format/store/store.h"
 #include "format/store/tree.h"

@@ -7,10 +7,9 @@
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "vmsnap/backup_disk.h"
-#include "vmsnap/version.h"
+#include "vmsnap/live.h"
 
 struct run {
 	struct vms *vms;
@@ -30,20 +29,10 @@ static void backup_warn(const struct vms_backup *backup, const char *text)
 
 static int names_check(const struct vms_backup *backup, struct err *err)
 {
-	static const char rule[] =
-		"letters, digits, '.', '_' and '-', the first a letter or digit, at most 128";
+	int r = snapshot_names_check(backup->name, backup->label, err);
 
-	if (!name_is_valid(backup->name, strlen(backup->name)))
-		return err_set(err, -EINVAL, "'%s' is no name: use %s",
-			       backup->name, rule);
-	if (backup->label &&
-	    !name_is_valid(backup->label, strlen(backup->label)))
-		return err_set(err, -EINVAL, "'%s' is no label: use %s",
-			       backup->label, rule);
-	if (backup->label && !strcmp(backup->label, "latest"))
-		return err_set(
-			err, -EINVAL,
-			"'latest' can't be a label: NAME@latest is the newest snapshot");
+	if (r)
+		return r;
 	if (backup->chunk_log2 && (backup->chunk_log2 < CHUNK_LOG2_MIN ||
 				   backup->chunk_log2 > CHUNK_LOG2_MAX))
 		return err_set(err, -EINVAL,
@@ -61,7 +50,7 @@ static int names_check(const struct vms_backup *backup, struct err *err)
 		if (!name_is_valid(disk, strlen(disk)))
 			return err_set(err, -EINVAL,
 				       "'%s' is no name for a disk: use %s",
-				       disk, rule);
+				       disk, NAME_RULE);
 		for (size_t k = 0; k < i; k++) {
 			if (!strcmp(disk, backup->sources[k].disk))
 				return err_set(err, -EINVAL,
@@ -70,26 +59,6 @@ static int names_check(const struct vms_backup *backup, struct err *err)
 		}
 	}
 	return 0;
-}
-
-static int label_check(struct vms *vms, const struct vms_backup *backup,
-		       struct err *err)
-{
-	struct vms_snapshot_list list = { 0 };
-	int r;
-
-	if (!backup->label)
-		return 0;
-	r = vms_list(vms, backup->name, &list, err);
-	for (size_t i = 0; i < list.count && !r; i++) {
-		if (!strcmp(list.snapshots[i].label, backup->label))
-			r = err_set(
-				err, -EEXIST,
-				"'%s@%s' exists already; choose another label",
-				backup->name, backup->label);
-	}
-	vms_snapshot_list_release(&list);
-	return r;
 }
 
 static int parent_find(struct run *run, struct err *err)
@@ -128,8 +97,13 @@ static int sources_open(struct run *run, struct err *err)
 	for (size_t i = 0; i < backup->source_count; i++) {
 		struct source *source = &run->sources[i];
 
-		r = source_open(source, run->vms->io, &backup->sources[i],
-				backup->warn, backup->warn_arg, err);
+		if (source_names_image(run->vms->io, &backup->sources[i]))
+			r = source_open_image(source, run->vms,
+					      &backup->sources[i], err);
+		else
+			r = source_open(source, run->vms->io,
+					&backup->sources[i], backup->warn,
+					backup->warn_arg, err);
 		if (r)
 			return r;
 		run->opened++;
@@ -150,13 +124,35 @@ static int sources_open(struct run *run, struct err *err)
 }
 
 static unsigned chunk_log2_choose(const struct run *run,
+				  const struct source *source,
 				  const struct volume *parent)
 {
 	if (run->backup->chunk_log2)
 		return run->backup->chunk_log2;
+	if (source->live && source->live->info.present)
+		return source->live->info.chunk_log2;
 	if (parent)
 		return parent->chunk_log2;
 	return store_config(run->vms->store)->chunk_log2;
+}
+
+/* Its layers say what has changed. */
+static int image_run(struct run *run, struct source *source,
+		     struct volume *volume, struct snapshot_totals *totals,
+		     struct err *err)
+{
+	struct live_tree tree = {
+		.live = source->live,
+		.vms = run->vms,
+		.threads = run->threads,
+		.keep_ids = !run->backup->rehash &&
+			    source->live->info.chunk_log2 == volume->chunk_log2,
+		.volume = volume,
+		.totals = totals,
+		.progress = run->backup->progress,
+	};
+
+	return live_tree_build(&tree, err);
 }
 
 static int disk_run(struct run *run, struct snapshot *snapshot, size_t i,
@@ -181,39 +177,20 @@ static int disk_run(struct run *run, struct snapshot *snapshot, size_t i,
 		return -ENOMEM;
 	snprintf(volume->name, sizeof(volume->name), "%s", from->disk);
 	volume->size_bytes = run->sources[i].size_bytes;
-	volume->chunk_log2 = chunk_log2_choose(run, parent);
+	volume->chunk_log2 = chunk_log2_choose(run, &run->sources[i], parent);
 	/* A file's name need not be text. */
 	escape_name(source, sizeof(source), from->location);
 	volume->source = strdup(source);
 	if (!volume->source)
 		return err_set(err, -ENOMEM, "out of memory");
 	snapshot->totals.logical_bytes += volume->size_bytes;
+	if (run->sources[i].live)
+		return image_run(run, &run->sources[i], volume,
+				 &snapshot->totals, err);
 	if (parent && parent->has_tags && !run->backup->rehash &&
 	    parent->chunk_log2 == volume->chunk_log2)
 		disk.parent = parent;
 	return backup_disk(&disk, err);
-}
-
-static int snapshot_begin(const struct run *run, struct snapshot *snapshot,
-			  struct err *err)
-{
-	char host[SNAPSHOT_TEXT_MAX + 1] = "";
-
-	snprintf(snapshot->name, sizeof(snapshot->name), "%s",
-		 run->backup->name);
-	if (run->backup->label)
-		snprintf(snapshot->label, sizeof(snapshot->label), "%s",
-			 run->backup->label);
-	if (run->has_parent) {
-		snapshot->has_parent = true;
-		snapshot->parent = run->parent.id;
-	}
-	gethostname(host, sizeof(host) - 1);
-	snapshot->host = strdup(host);
-	snapshot->writer = strdup("vmsnap " VMSNAP_VERSION);
-	if (!snapshot->host || !snapshot->writer)
-		return err_set(err, -ENOMEM, "out of memory");
-	return 0;
 }
 
 static int run_all(struct run *run, struct snapshot *snapshot, struct err *err)
@@ -225,7 +202,9 @@ static int run_all(struct run *run, struct snapshot *snapshot, struct err *err)
 	if (!r)
 		r = sources_open(run, err);
 	if (!r)
-		r = snapshot_begin(run, snapshot, err);
+		r = snapshot_begin(
+			snapshot, run->backup->name, run->backup->label,
+			run->has_parent ? &run->parent.id : NULL, err);
 	for (size_t i = 0; i < run->backup->source_count && !r; i++)
 		r = disk_run(run, snapshot, i, err);
 	for (unsigned i = 0; i < run->vms->workers && !r; i++)
@@ -276,7 +255,7 @@ int vms_backup(struct vms *vms, const struct vms_backup *backup,
 	int r = names_check(backup, err);
 
 	if (!r)
-		r = label_check(vms, backup, err);
+		r = snapshot_label_check(vms, backup->name, backup->label, err);
 	if (r)
 		return r;
 	r = run_open(&run, err);

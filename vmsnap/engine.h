@@ -66,4 +66,18 @@ uint32_t volume_chunk_bytes(const struct volume *volume, uint64_t number);
  * Writes where, at most `size` bytes, to `where`. */
 bool device_is_mounted(const char *path, char *where, size_t size);
 
+/* ---- what makes a snapshot ---- */
+
+#define NAME_RULE \
+	"letters, digits, '.', '_' and '-', the first a letter or digit, at most 128"
+
+/* -EINVAL; `label` may be NULL. */
+int snapshot_names_check(const char *name, const char *label, struct err *err);
+/* -EEXIST: a snapshot of this name has the label. */
+int snapshot_label_check(struct vms *vms, const char *name, const char *label,
+			 struct err *err);
+/* Name, label, parent (NULL: none), host, writer. */
+int snapshot_begin(struct snapshot *snapshot, const char *name,
+		   const char *label, const struct id *parent, struct err *err);
+
 #endif

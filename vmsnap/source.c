@@ -107,8 +107,41 @@ int source_open(struct source *source, struct vs_io *io,
 	return 0;
 }
 
+bool source_names_image(struct vs_io *io, const struct vms_source *from)
+{
+	size_t length = strlen(from->location);
+	struct io_stat st;
+
+	return length > 4 && !strcmp(from->location + length - 4, ".vsi") &&
+	       io->ops->stat(io, from->location, &st, NULL) == 0 &&
+	       st.kind == IO_KIND_FILE;
+}
+
+int source_open_image(struct source *source, struct vms *vms,
+		      const struct vms_source *from, struct err *err)
+{
+	struct vms_live_options options = {
+		.io = vms->io,
+		.path = from->location,
+		.mode = IMAGE_READ_ONLY,
+		.vms = vms,
+	};
+	int r;
+
+	memset(source, 0, sizeof(*source));
+	source->io = vms->io;
+	source->file = -1;
+	source->location = from->location;
+	r = vms_live_open(&source->live, &options, err);
+	if (!r)
+		source->size_bytes = image_size(vms_live_image(source->live));
+	return r;
+}
+
 void source_close(struct source *source)
 {
+	(void)vms_live_close(source->live, NULL); /* read only: no news */
+	source->live = NULL;
 	if (!source->is_stream && source->file >= 0)
 		source->io->ops->close(source->io, source->file);
 	source->file = -1;

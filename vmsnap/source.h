@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What is backed up: a raw file, a block device, or a stream. Private. */
+/* What is backed up: a raw file, a block device, a stream, or an image of ours.
+ * Private. */
 #ifndef VMSNAP_SOURCE_H
 #define VMSNAP_SOURCE_H
 
@@ -7,7 +8,8 @@
 
 struct source {
 	struct vs_io *io;
-	int file; /* a stream: the plain descriptor */
+	int file;              /* a stream: the plain descriptor */
+	struct vms_live *live; /* an image: read by its map; else NULL */
 	bool is_stream;
 	bool is_device;
 	uint64_t size_bytes; /* what is backed up */
@@ -22,6 +24,12 @@ int source_open(struct source *source, struct vs_io *io,
 		const struct vms_source *from,
 		void (*warn)(void *arg, const char *text), void *warn_arg,
 		struct err *err);
+/* A file called *.vsi. The content is not asked: a guest writes that of a raw
+ * disk, and so could choose what the host opens. */
+bool source_names_image(struct vs_io *io, const struct vms_source *from);
+/* As it stands, without a change to it. -EBUSY: somebody writes to it. */
+int source_open_image(struct source *source, struct vms *vms,
+		      const struct vms_source *from, struct err *err);
 void source_close(struct source *source);
 
 /* The next data extent at or after `offset`: [*start, *end), *start == size

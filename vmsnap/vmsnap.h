@@ -196,7 +196,6 @@ int vms_reader_extent(struct vms_reader *reader, uint64_t offset,
 		      struct err *err);
 /* The same as the base of an image (format/image/image.h), which takes the
  * reader over also on failure. */
-struct image_base;
 int vms_reader_base(struct image_base **out, struct vms_reader *reader,
 		    struct err *err);
 
@@ -300,5 +299,78 @@ struct vms_stats {
 int vms_stats(struct vms *vms, struct vms_progress *progress,
 	      struct vms_stats *out, struct err *err);
 void vms_stats_release(struct vms_stats *stats);
+
+/* ---- live images ---- */
+
+/* An open image (format/image/image.h) over its base in a store. */
+struct vms_live;
+
+struct vms_live_create {
+	struct vs_io *io; /* of the image's files */
+	const char *path;
+	const struct snapshot *snapshot; /* NULL: blank */
+	const char *disk; /* NULL: the only one; -EINVAL when there are more */
+	uint64_t size_bytes; /* 0: the disk's, rounded up to 512 */
+	void (*warn)(void *arg, const char *text); /* may be NULL */
+	void *warn_arg;
+};
+/*
+ * A new image in O(1). A pin in the store keeps its base from then on; where
+ * `vms` is not open for writing there is none, and `warn` is told. `vms` may be NULL for a
+ * blank one. -EEXIST.
+ */
+int vms_live_create(struct vms *vms, const struct vms_live_create *create,
+		    struct err *err);
+
+struct vms_live_options {
+	struct vs_io *io; /* of the image's files; outlives it */
+	const char *path;
+	enum image_mode mode;
+	/* The store of its base, and of what is absorbed; outlives it. NULL: the
+	 * image has no base (-EINVAL when it has). */
+	struct vms *vms;
+	size_t cache_bytes; /* 0: 64 MiB */
+	void (*damage)(void *arg, uint64_t offset, uint64_t length,
+		       const char *what); /* may be NULL; any thread */
+	void *arg;
+};
+/* As image_open(); -EINVAL: `vms` is not the store that its base is in. */
+int vms_live_open(struct vms_live **out, const struct vms_live_options *options,
+		  struct err *err);
+/* As image_close(). NULL is ignored. */
+int vms_live_close(struct vms_live *live, struct err *err);
+struct image *vms_live_image(struct vms_live *live);
+
+struct vms_absorb {
+	const char *name;    /* NULL: no snapshot, a new base only */
+	const char *label;   /* NULL for none; -EEXIST */
+	unsigned chunk_log2; /* of an image without base; 0: the store's */
+	struct vms_progress *progress;             /* may be NULL */
+	void (*warn)(void *arg, const char *text); /* may be NULL */
+	void *warn_arg;
+};
+/*
+ * Seals the image, puts what its layers hold into the store, and swaps the
+ * base for the new root, under running requests; the caller sees to it that
+ * nothing is under way when it is called until `sealed` (may be NULL) has been
+ * told. Reads only what was written. *out (may be NULL without a name) is the
+ * snapshot, or only its volume and totals; the caller's to release. Broken off
+ * at any point nothing is lost, and it can be run again. `vms` was opened for
+ * writing.
+ */
+int vms_live_absorb(struct vms_live *live, const struct vms_absorb *absorb,
+		    void (*sealed)(void *arg, uint64_t layer), void *arg,
+		    struct snapshot *out, struct err *err);
+
+/* The image as it is now to a raw file, a device or "-", as vms_restore();
+ * nobody writes to it meanwhile. *data_bytes: of them not holes. */
+int vms_live_export(struct vms_live *live, const char *target, bool force,
+		    struct vms_progress *progress, uint64_t *data_bytes,
+		    struct err *err);
+
+/* Head and layers go, then the pin. `vms` as for vms_live_open(), for writing;
+ * NULL: the pin stays. */
+int vms_live_remove(struct vms *vms, struct vs_io *io, const char *path,
+		    struct err *err);
 
 #endif

@@ -149,6 +149,11 @@ int store_thread_flush(struct store_thread *thread, struct err *err);
 int store_commit(struct store *store, struct store_thread *thread,
 		 struct snapshot *snapshot, struct err *err);
 
+/* store_commit() without a snapshot: what was put is durable and can be found,
+ * e.g. for a pin to name it. */
+int store_settle(struct store *store, struct store_thread *thread,
+		 struct err *err);
+
 /* Bytes that went (or in dry mode would go) into packs, tables and snapshots. */
 uint64_t store_stored_bytes(const struct store *store);
 

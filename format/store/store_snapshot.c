@@ -251,11 +251,9 @@ static int put_snapshot(struct store_thread *thread, struct snapshot *snapshot,
 	return r;
 }
 
-int store_commit(struct store *store, struct store_thread *thread,
-		 struct snapshot *snapshot, struct err *err)
+int store_settle(struct store *store, struct store_thread *thread,
+		 struct err *err)
 {
-	/* Set only when it is true; what is behind pointers stays as it is. */
-	struct snapshot copy = *snapshot;
 	int r = store_check_writable(store, err);
 
 	if (r == 0)
@@ -271,9 +269,19 @@ int store_commit(struct store *store, struct store_thread *thread,
 				   err);
 	if (r == 0)
 		r = check_condemned(store, thread->sealer, err);
-	if (r == 0)
+	return r;
+}
+
+int store_commit(struct store *store, struct store_thread *thread,
+		 struct snapshot *snapshot, struct err *err)
+{
+	/* Set only when it is true; what is behind pointers stays as it is. */
+	struct snapshot copy = *snapshot;
+	int r = store_settle(store, thread, err);
+
+	if (r == 0 && store->mode != STORE_DRY)
 		r = put_snapshot(thread, &copy, err);
-	if (r < 0)
+	if (r < 0 || store->mode == STORE_DRY)
 		return r;
 	snapshot->id = copy.id;
 	snapshot->sequence = copy.sequence;

@@ -158,6 +158,11 @@ static int fault_punch(struct vs_io *io, int file, uint64_t offset,
 	return below(io)->ops->punch(below(io), file, offset, length);
 }
 
+static int fault_lock(struct vs_io *io, int file, bool exclusive)
+{
+	return below(io)->ops->lock(below(io), file, exclusive);
+}
+
 static int fault_seek_data(struct vs_io *io, int file, uint64_t offset,
 			   uint64_t *start, uint64_t *end)
 {
@@ -261,6 +266,7 @@ static const struct vs_io_ops fault_ops = {
 	.open = fault_open,
 	.create_unnamed = fault_create_unnamed,
 	.set_direct = fault_set_direct,
+	.lock = fault_lock,
 	.link = fault_link,
 	.close = fault_close,
 	.rename = fault_rename,

@@ -1,0 +1,527 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Live images over a store, held against an array of bytes: made from a
+ * snapshot, written, sealed, absorbed, backed up by the map, removed; and the
+ * pins that keep their bases. */
+#include "tests/unit/engine_test.h"
+
+#define DISK_BYTES  ((12u << 20) + 512u)
+#define MODEL_BYTES (16u << 20)
+
+struct bench {
+	struct engine_rig *rig;
+	struct snapshot snapshot;
+	struct vms_live *live;
+	struct image_queue *queue;
+	char *path;
+	uint8_t *model; /* MODEL_BYTES */
+	uint64_t size;
+	uint64_t random;
+	unsigned warnings;
+};
+
+static void count_warning(void *arg, const char *text)
+{
+	struct bench *bench = arg;
+
+	assert_true(*text);
+	bench->warnings++;
+}
+
+static uint64_t pick(struct bench *bench, uint64_t below)
+{
+	bench->random =
+		bench->random * 6364136223846793005u + 1442695040888963407u;
+	return (bench->random >> 24) % below;
+}
+
+static void create(struct bench *bench, uint64_t size)
+{
+	struct vms_live_create how = {
+		.io = bench->rig->real,
+		.path = bench->path,
+		.snapshot =
+			bench->snapshot.volume_count ? &bench->snapshot : NULL,
+		.size_bytes = size,
+		.warn = count_warning,
+		.warn_arg = bench,
+	};
+	struct err err = { 0 };
+
+	assert_done(vms_live_create(bench->rig->vms, &how, &err), &err);
+}
+
+static void reopen(struct bench *bench)
+{
+	struct vms_live_options options = {
+		.io = bench->rig->real,
+		.path = bench->path,
+		.mode = IMAGE_READ_WRITE,
+		.vms = bench->rig->vms,
+		.cache_bytes = 4u << 20,
+	};
+	struct err err = { 0 };
+
+	assert_done(vms_live_open(&bench->live, &options, &err), &err);
+	bench->queue = image_queue_new(vms_live_image(bench->live), 4, &err);
+	assert_non_null(bench->queue);
+	bench->size = image_size(vms_live_image(bench->live));
+	assert_true(bench->size <= MODEL_BYTES);
+}
+
+static void shut(struct bench *bench)
+{
+	struct err err = { 0 };
+
+	image_queue_free(bench->queue);
+	assert_done(vms_live_close(bench->live, &err), &err);
+	bench->live = NULL;
+	bench->queue = NULL;
+}
+
+/* A backed-up disk: data at 0..3 MiB, 5..8 MiB, and the last MiB. */
+static void begin(struct bench *bench, void **state)
+{
+	memset(bench, 0, sizeof(*bench));
+	bench->rig = *state;
+	bench->random = 7;
+	bench->path = strdup(engine_rig_path(bench->rig, "x.vsi"));
+	assert_non_null(bench->path);
+	bench->model = calloc(1, MODEL_BYTES);
+	assert_non_null(bench->model);
+}
+
+static void begin_disk(struct bench *bench, void **state)
+{
+	uint32_t tail = DISK_BYTES - (1u << 20);
+
+	begin(bench, state);
+	engine_rig_disk(bench->rig, "a", DISK_BYTES);
+	engine_rig_write(bench->rig, "a", 0, 3u << 20, 1);
+	engine_rig_write(bench->rig, "a", 5u << 20, 3u << 20, 2);
+	engine_rig_write(bench->rig, "a", tail, 1u << 20, 3);
+	engine_rig_pattern(bench->model, 3u << 20, 0, 1);
+	engine_rig_pattern(bench->model + (5u << 20), 3u << 20, 5u << 20, 2);
+	engine_rig_pattern(bench->model + tail, 1u << 20, tail, 3);
+	engine_rig_backup(bench->rig, "vm", "a", NULL, &bench->snapshot);
+	engine_rig_open(bench->rig, STORE_WRITE, 2);
+}
+
+static void end(struct bench *bench)
+{
+	if (bench->live)
+		shut(bench);
+	snapshot_release(&bench->snapshot);
+	free(bench->model);
+	free(bench->path);
+}
+
+static void scribble(struct bench *bench, unsigned times)
+{
+	static uint8_t buffer[256u << 10];
+
+	while (times--) {
+		uint64_t at = pick(bench, bench->size / 512) * 512;
+		uint64_t length = (1 + pick(bench, 200)) * 512;
+		bool discard = pick(bench, 4) == 0;
+
+		if (pick(bench, 5) == 0)
+			length = 200u << 10;
+		length = min_u64(length, bench->size - at);
+		if (discard) {
+			/* Whole blocks, so that the model needs no masks. */
+			at &= ~4095ull;
+			length = min_u64(((length + 4095) & ~4095ull),
+					 bench->size - at) &
+				 ~4095ull;
+			if (!length)
+				continue;
+			assert_int_equal(
+				image_discard(bench->queue, length, at), 0);
+			memset(bench->model + at, 0, length);
+			continue;
+		}
+		engine_rig_pattern(buffer, length, at, bench->random);
+		assert_int_equal(image_write(bench->queue, buffer, length, at),
+				 0);
+		memcpy(bench->model + at, buffer, length);
+	}
+}
+
+static void assert_image(struct bench *bench)
+{
+	uint8_t *got = malloc(bench->size);
+
+	assert_non_null(got);
+	assert_int_equal(image_read(bench->queue, got, bench->size, 0), 0);
+	assert_memory_equal(got, bench->model, bench->size);
+	free(got);
+}
+
+static void assert_snapshot(struct bench *bench, const struct snapshot *of)
+{
+	struct vms_restore restore = {
+		.snapshot = of,
+		.target = engine_rig_path(bench->rig, "restored"),
+		.force = true,
+	};
+	struct vms_restore_result result = { 0 };
+	uint8_t *got = malloc(bench->size);
+	struct err err = { 0 };
+	int fd;
+
+	assert_non_null(got);
+	assert_done(vms_restore(bench->rig->vms, &restore, &result, &err),
+		    &err);
+	assert_int_equal(result.size_bytes, bench->size);
+	vms_restore_result_release(&result);
+	fd = open(restore.target, O_RDONLY | O_CLOEXEC);
+	assert_true(fd >= 0);
+	assert_int_equal(pread(fd, got, bench->size, 0), bench->size);
+	close(fd);
+	assert_memory_equal(got, bench->model, bench->size);
+	free(got);
+}
+
+/* ---- pins ---- */
+
+struct pins {
+	struct bench *bench;
+	unsigned count;
+	struct pin last; /* the caller's to release */
+};
+
+static int take_pin(void *arg, const char *id_hex, struct err *err)
+{
+	struct pins *pins = arg;
+	struct store_thread *thread =
+		vms_thread_take(pins->bench->rig->vms, err);
+	int r;
+
+	assert_non_null(thread);
+	pin_release(&pins->last);
+	r = store_load_pin(thread, id_hex, &pins->last, err);
+	vms_thread_give(pins->bench->rig->vms, thread);
+	pins->count++;
+	return r;
+}
+
+static unsigned count_pins(struct bench *bench, const struct id *root)
+{
+	struct pins pins = { .bench = bench };
+	struct err err = { 0 };
+
+	assert_done(store_each_pin(vms_store(bench->rig->vms), take_pin, &pins,
+				   &err),
+		    &err);
+	if (pins.count && root) {
+		assert_string_equal(pins.last.owner, "image");
+		assert_string_equal(pins.last.path, bench->path);
+		assert_true(*pins.last.host);
+		assert_int_equal(pins.last.volume_count, 1);
+		assert_true(id_equal(&pins.last.volumes[0].root, root));
+	}
+	pin_release(&pins.last);
+	return pins.count;
+}
+
+/* ---- tests ---- */
+
+static void from_a_snapshot(void **state)
+{
+	struct bench bench;
+	struct err err = { 0 };
+
+	begin_disk(&bench, state);
+	create(&bench, 0);
+	assert_int_equal(bench.warnings, 0);
+	assert_int_equal(count_pins(&bench, &bench.snapshot.volumes[0].root),
+			 1);
+	reopen(&bench);
+	assert_int_equal(bench.size, DISK_BYTES);
+	assert_image(&bench);
+	scribble(&bench, 60);
+	assert_image(&bench);
+	shut(&bench);
+	reopen(&bench);
+	assert_image(&bench);
+	shut(&bench);
+	assert_done(vms_live_remove(bench.rig->vms, bench.rig->real, bench.path,
+				    &err),
+		    &err);
+	assert_int_equal(count_pins(&bench, NULL), 0);
+	assert_int_not_equal(access(bench.path, F_OK), 0);
+	end(&bench);
+}
+
+/* The pin names the root, also when the snapshot has gone. */
+static void a_pin_outlives_the_snapshot(void **state)
+{
+	struct bench bench;
+	char name[OBJECT_NAME_MAX];
+
+	begin_disk(&bench, state);
+	create(&bench, 0);
+	engine_rig_object(bench.rig, "snapshots", 0, name);
+	engine_rig_remove(bench.rig, name);
+	assert_int_equal(engine_rig_count(bench.rig, "snapshots"), 0);
+	engine_rig_open(bench.rig, STORE_WRITE, 2);
+	assert_int_equal(count_pins(&bench, &bench.snapshot.volumes[0].root),
+			 1);
+	reopen(&bench);
+	assert_image(&bench);
+	end(&bench);
+}
+
+static void without_a_pin(void **state)
+{
+	struct bench bench;
+
+	begin_disk(&bench, state);
+	engine_rig_open(bench.rig, STORE_READ, 2);
+	create(&bench, 0);
+	assert_int_equal(bench.warnings, 1);
+	assert_int_equal(count_pins(&bench, NULL), 0);
+	reopen(&bench);
+	assert_image(&bench);
+	end(&bench);
+}
+
+static void absorb(struct bench *bench, const char *name, struct snapshot *out)
+{
+	struct vms_absorb how = { .name = name };
+	struct err err = { 0 };
+
+	assert_done(vms_live_absorb(bench->live, &how, NULL, NULL, out, &err),
+		    &err);
+}
+
+/* Ten seals, then absorbed; twice, and the image goes on. */
+static void sealed_and_absorbed(void **state)
+{
+	struct bench bench;
+	struct snapshot absorbed = { 0 };
+	struct image_info info;
+	struct err err = { 0 };
+
+	begin_disk(&bench, state);
+	create(&bench, 0);
+	reopen(&bench);
+	for (unsigned round = 0; round < 2; round++) {
+		for (unsigned n = 0; n < 10; n++) {
+			uint64_t layer;
+
+			scribble(&bench, 6);
+			assert_done(image_seal(vms_live_image(bench.live),
+					       &layer, &err),
+				    &err);
+		}
+		scribble(&bench, 3);
+		absorb(&bench, "clone", &absorbed);
+		assert_image(&bench);
+		assert_snapshot(&bench, &absorbed);
+		assert_done(
+			image_get_info(vms_live_image(bench.live), &info, &err),
+			&err);
+		assert_int_equal(info.first_layer, info.top_layer);
+		assert_int_equal(info.data_bytes, 0);
+		assert_memory_equal(info.base.root, absorbed.volumes[0].root.b,
+				    ID_SIZE);
+		assert_int_equal(count_pins(&bench, &absorbed.volumes[0].root),
+				 1);
+		assert_true(absorbed.has_parent == (round == 1));
+		snapshot_release(&absorbed);
+		shut(&bench);
+		reopen(&bench);
+		assert_image(&bench);
+	}
+	end(&bench);
+}
+
+/* Without a snapshot only the base changes; reads are what was written. */
+static void absorbed_reads_little(void **state)
+{
+	struct bench bench;
+	struct snapshot absorbed = { 0 };
+	uint8_t block[4096];
+
+	begin_disk(&bench, state);
+	create(&bench, 0);
+	reopen(&bench);
+	engine_rig_pattern(block, sizeof(block), 1u << 20, 9);
+	assert_int_equal(
+		image_write(bench.queue, block, sizeof(block), 1u << 20), 0);
+	memcpy(bench.model + (1u << 20), block, sizeof(block));
+	absorb(&bench, NULL, &absorbed);
+	assert_int_equal(absorbed.totals.scanned_bytes, RIG_CHUNK);
+	assert_int_equal(absorbed.totals.new_chunks, 1);
+	assert_true(id_is_null(&absorbed.id));
+	assert_int_equal(engine_rig_count(bench.rig, "snapshots"), 1);
+	assert_int_equal(count_pins(&bench, &absorbed.volumes[0].root), 1);
+	assert_image(&bench);
+	snapshot_release(&absorbed);
+	end(&bench);
+}
+
+static void resize_to(struct bench *bench, uint64_t size)
+{
+	struct err err = { 0 };
+
+	assert_done(image_resize(vms_live_image(bench->live), size, &err),
+		    &err);
+	if (size < bench->size)
+		memset(bench->model + size, 0, bench->size - size);
+	bench->size = size;
+}
+
+/* The last chunk of the shorter has another length in the longer. */
+static void other_sizes(void **state)
+{
+	static const uint64_t sizes[] = {
+		MODEL_BYTES,           DISK_BYTES + 65536, 7u << 20,
+		(7u << 20) + 3u * 512, MODEL_BYTES - 512,  (6u << 20) - 512,
+		MODEL_BYTES,
+	};
+	struct bench bench;
+
+	begin_disk(&bench, state);
+	create(&bench, MODEL_BYTES - 4096);
+	reopen(&bench);
+	assert_image(&bench);
+	for (size_t i = 0; i < ARRAY_SIZE(sizes); i++) {
+		struct snapshot absorbed = { 0 };
+
+		resize_to(&bench, sizes[i]);
+		assert_image(&bench);
+		if (i % 3 == 2)
+			scribble(&bench, 5);
+		absorb(&bench, "sizes", &absorbed);
+		assert_image(&bench);
+		assert_snapshot(&bench, &absorbed);
+		snapshot_release(&absorbed);
+	}
+	end(&bench);
+}
+
+static void from_nothing(void **state)
+{
+	struct bench bench;
+	struct snapshot absorbed = { 0 };
+
+	begin(&bench, state);
+	engine_rig_open(bench.rig, STORE_WRITE, 2);
+	create(&bench, MODEL_BYTES - 512);
+	reopen(&bench);
+	assert_image(&bench);
+	scribble(&bench, 40);
+	absorb(&bench, "blank", &absorbed);
+	assert_image(&bench);
+	assert_snapshot(&bench, &absorbed);
+	assert_int_equal(count_pins(&bench, &absorbed.volumes[0].root), 1);
+	snapshot_release(&absorbed);
+	end(&bench);
+}
+
+/* Backed up by its map: only what was written is read, and nothing changes in
+ * the image. With another chunk size all is read, and it is the same disk. */
+static void backed_up_by_the_map(void **state)
+{
+	struct bench bench;
+	struct vms_source source = { .disk = "disk0" };
+	struct vms_backup backup = {
+		.name = "map",
+		.sources = &source,
+		.source_count = 1,
+	};
+	struct snapshot made = { 0 };
+	struct err err = { 0 };
+	uint64_t scanned;
+
+	begin_disk(&bench, state);
+	source.location = bench.path;
+	create(&bench, 0);
+	reopen(&bench);
+	scribble(&bench, 4);
+	assert_int_equal(vms_backup(bench.rig->vms, &backup, &made, &err),
+			 -EBUSY);
+	shut(&bench);
+	assert_done(vms_backup(bench.rig->vms, &backup, &made, &err), &err);
+	scanned = made.totals.scanned_bytes;
+	assert_in_range(scanned, 4096, 2u << 20);
+	assert_true(made.totals.unchanged_bytes > 3u << 20);
+	reopen(&bench);
+	assert_snapshot(&bench, &made);
+	shut(&bench);
+	snapshot_release(&made);
+	backup.chunk_log2 = 14;
+	assert_done(vms_backup(bench.rig->vms, &backup, &made, &err), &err);
+	assert_true(made.totals.scanned_bytes > 6u << 20);
+	assert_int_equal(made.totals.unchanged_bytes, 0);
+	reopen(&bench);
+	assert_snapshot(&bench, &made);
+	snapshot_release(&made);
+	end(&bench);
+}
+
+static void exported(void **state)
+{
+	struct bench bench;
+	struct err err = { 0 };
+	const char *out;
+	uint8_t *got = malloc(MODEL_BYTES);
+	uint64_t data = 0;
+	int fd;
+
+	assert_non_null(got);
+	begin_disk(&bench, state);
+	create(&bench, MODEL_BYTES - 512);
+	reopen(&bench);
+	scribble(&bench, 20);
+	out = engine_rig_path(bench.rig, "out");
+	assert_done(vms_live_export(bench.live, out, false, NULL, &data, &err),
+		    &err);
+	assert_in_range(data, 1u << 20, bench.size);
+	fd = open(out, O_RDONLY | O_CLOEXEC);
+	assert_true(fd >= 0);
+	assert_int_equal(pread(fd, got, MODEL_BYTES, 0), bench.size);
+	close(fd);
+	assert_memory_equal(got, bench.model, bench.size);
+	assert_int_equal(
+		vms_live_export(bench.live, out, false, NULL, &data, &err),
+		-EEXIST);
+	free(got);
+	end(&bench);
+}
+
+static void another_store(void **state)
+{
+	struct vms_live_options options = { .mode = IMAGE_READ_ONLY };
+	struct bench bench;
+	struct err err = { 0 };
+
+	begin_disk(&bench, state);
+	create(&bench, 0);
+	options.io = bench.rig->real;
+	options.path = bench.path;
+	assert_int_equal(vms_live_open(&bench.live, &options, &err), -EINVAL);
+	assert_non_null(strstr(err.text, "store"));
+	assert_null(bench.live);
+	end(&bench);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		RIG_TEST(from_a_snapshot),
+		RIG_TEST(a_pin_outlives_the_snapshot),
+		RIG_TEST(without_a_pin),
+		RIG_TEST(sealed_and_absorbed),
+		RIG_TEST(absorbed_reads_little),
+		RIG_TEST(other_sizes),
+		RIG_TEST(from_nothing),
+		RIG_TEST(backed_up_by_the_map),
+		RIG_TEST(exported),
+		RIG_TEST(another_store),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,350 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The life of an image over a store: made from a snapshot's disk, opened with
+ * the base that its head names, removed. The pin is there before the image and
+ * goes after it, so that a base is never without one; what dies in between
+ * leaves a pin too many, never one too few.
+ */
+#include <errno.h>
+#include <limits.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "vmsnap/live.h"
+
+static void warn_with(void (*warn)(void *arg, const char *text), void *arg,
+		      const char *text)
+{
+	if (warn)
+		warn(arg, text);
+}
+
+/* From the root, or a URL: as it will be understood elsewhere too. */
+static char *absolute(const char *path, struct err *err)
+{
+	autofree char *directory = NULL;
+	char *out = NULL;
+
+	if (*path == '/' || strstr(path, "://")) {
+		out = strdup(path);
+	} else {
+		directory = getcwd(NULL, 0);
+		if (!directory) {
+			err_sys(err, -errno, "the current directory");
+			return NULL;
+		}
+		if (asprintf(&out, "%s/%s", directory, path) < 0)
+			out = NULL;
+	}
+	if (!out)
+		err_set(err, -ENOMEM, "out of memory for a path");
+	return out;
+}
+
+/* ---- pins ---- */
+
+int live_pin_put(struct vms *vms, const char *path, const struct volume *volume,
+		 const struct id *snapshot, uint8_t pin[SMALL_ID_SIZE],
+		 struct err *err)
+{
+	struct store_thread *thread = vms_thread_take(vms, err);
+	char host[SNAPSHOT_TEXT_MAX + 1] = "", hex[SMALL_ID_HEX_SIZE];
+	autofree char *where = absolute(path, err);
+	char safe[PATH_MAX];
+	struct volume copy = *volume;
+	struct pin it = {
+		.owner = (char *)(uintptr_t) "image",
+		.host = host,
+		.path = safe,
+		.time_ns = time_now_ns(),
+		.volumes = &copy,
+		.volume_count = 1,
+	};
+	int r = -ENOMEM;
+
+	/* Only the root counts; the tags may go with their snapshot. */
+	copy.has_tags = false;
+	copy.bad = NULL;
+	copy.bad_count = 0;
+	copy.source = NULL;
+	gethostname(host, sizeof(host) - 1);
+	if (snapshot && !id_is_null(snapshot)) {
+		it.has_snapshot = true;
+		it.snapshot = *snapshot;
+	}
+	if (thread && where) {
+		/* A file's name need not be text. */
+		escape_name(safe, sizeof(safe), where);
+		r = store_put_pin(thread, &it, hex, err);
+	}
+	vms_thread_give(vms, thread);
+	return r ? r : hex_decode(pin, SMALL_ID_SIZE, hex, strlen(hex));
+}
+
+int live_pin_delete(struct vms *vms, const uint8_t pin[SMALL_ID_SIZE],
+		    struct err *err)
+{
+	char hex[SMALL_ID_HEX_SIZE];
+	int r;
+
+	if (bytes_are_zero(pin, SMALL_ID_SIZE))
+		return 0;
+	hex_encode(hex, pin, SMALL_ID_SIZE);
+	r = store_delete_pin(vms->store, hex, err);
+	return r == -ENOENT ? 0 : r;
+}
+
+/* ---- the base ---- */
+
+struct volume live_base_volume(const struct image_base_info *info)
+{
+	struct volume volume = {
+		.size_bytes = info->size_bytes,
+		.chunk_log2 = info->chunk_log2,
+	};
+
+	snprintf(volume.name, sizeof(volume.name), "%s",
+		 name_is_valid(info->disk, strlen(info->disk)) ? info->disk
+							       : "disk0");
+	memcpy(volume.root.b, info->root, ID_SIZE);
+	return volume;
+}
+
+int live_base_describe(const struct vms *vms, const struct volume *volume,
+		       struct image_base_info *out, struct err *err)
+{
+	autofree char *where =
+		absolute(vms->location ? vms->location : "/", err);
+	struct image_base_info info = {
+		.present = true,
+		.chunk_log2 = volume->chunk_log2,
+		.size_bytes = volume->size_bytes,
+	};
+
+	if (!where)
+		return -ENOMEM;
+	if (strlen(where) >= sizeof(info.store))
+		return err_set(
+			err, -ENAMETOOLONG,
+			"the store's path has more than %zu bytes: too long for an image",
+			sizeof(info.store) - 1);
+	memcpy(info.store, where, strlen(where));
+	memcpy(info.disk, volume->name, strlen(volume->name));
+	memcpy(info.store_id, store_config(vms->store)->store.b,
+	       sizeof(info.store_id));
+	memcpy(info.root, volume->root.b, ID_SIZE);
+	*out = info;
+	return 0;
+}
+
+int live_base_open(struct vms_live *live, const struct image_base_info *info,
+		   struct image_base **out, struct err *err)
+{
+	struct volume volume = live_base_volume(info);
+	struct vms_reader *reader;
+	int r = vms_reader_open(&reader, live->vms, live->cache, &volume, err);
+
+	return r ? r : vms_reader_base(out, reader, err);
+}
+
+static int check_store(const struct vms_live *live, struct err *err)
+{
+	char safe[1024];
+
+	if (!live->info.present)
+		return 0;
+	escape_name(safe, sizeof(safe), live->info.store);
+	if (!live->vms)
+		return err_set(err, -EINVAL,
+			       "image '%s' stands on a disk of the store '%s'",
+			       live->path, safe);
+	if (memcmp(live->info.store_id, store_config(live->vms->store)->store.b,
+		   sizeof(live->info.store_id)) != 0)
+		return err_set(
+			err, -EINVAL,
+			"image '%s' stands on a disk of another store: the one that was at '%s'",
+			live->path, safe);
+	return 0;
+}
+
+/* ---- making ---- */
+
+static int find_volume(const struct vms_live_create *create,
+		       const struct volume **out, struct err *err)
+{
+	const struct snapshot *snapshot = create->snapshot;
+
+	if (!create->disk && snapshot->volume_count != 1)
+		return err_set(err, -EINVAL,
+			       "'%s' has %zu disks; say which with --disk",
+			       snapshot->name, snapshot->volume_count);
+	*out = create->disk ? snapshot_volume(snapshot, create->disk)
+			    : &snapshot->volumes[0];
+	if (!*out)
+		return err_set(err, -ENOENT, "'%s' has no disk '%s'",
+			       snapshot->name, create->disk);
+	return 0;
+}
+
+static int create_pinned(struct vms *vms, const struct vms_live_create *create,
+			 const struct volume *volume, struct err *err)
+{
+	struct image_base_info info;
+	uint64_t size = create->size_bytes;
+	struct err why = { 0 };
+	char text[ERR_TEXT_MAX + 128];
+	int r = live_base_describe(vms, volume, &info, err);
+
+	if (r)
+		return r;
+	if (!size)
+		size = div_up(volume->size_bytes, 512) * 512;
+	memcpy(info.snapshot, create->snapshot->id.b, ID_SIZE);
+	if (live_pin_put(vms, create->path, volume, &create->snapshot->id,
+			 info.pin, &why)) {
+		memset(info.pin, 0, sizeof(info.pin));
+		snprintf(
+			text, sizeof(text),
+			"no pin in the store: when its snapshot is removed, the image loses its base: %s",
+			why.text);
+		warn_with(create->warn, create->warn_arg, text);
+	}
+	r = image_create(create->io, create->path, size, &info, err);
+	if (r)
+		(void)live_pin_delete(vms, info.pin, NULL);
+	return r;
+}
+
+int vms_live_create(struct vms *vms, const struct vms_live_create *create,
+		    struct err *err)
+{
+	const struct volume *volume;
+	struct io_stat st;
+	int r;
+
+	if (!create->snapshot)
+		return image_create(create->io, create->path,
+				    create->size_bytes, NULL, err);
+	/* Before a pin is written in vain. */
+	if (create->io->ops->stat(create->io, create->path, &st, NULL) == 0)
+		return err_set(err, -EEXIST, "'%s' is there already",
+			       create->path);
+	r = find_volume(create, &volume, err);
+	return r ? r : create_pinned(vms, create, volume, err);
+}
+
+/* ---- open ---- */
+
+static int open_parts(struct vms_live *live,
+		      const struct vms_live_options *options, struct err *err)
+{
+	struct image_options image = {
+		.mode = options->mode,
+		.damage = options->damage,
+		.arg = options->arg,
+	};
+	int r = image_read_base_info(live->io, live->path, &live->info, err);
+
+	if (!r)
+		r = check_store(live, err);
+	if (!r && live->vms)
+		r = vms_cache_new(&live->cache, options->cache_bytes, err);
+	if (!r && live->info.present)
+		r = live_base_open(live, &live->info, &image.base, err);
+	if (r)
+		return r;
+	r = image_open(&live->image, live->io, live->path, &image, err);
+	if (!r)
+		live->base = image.base;
+	return r;
+}
+
+static void live_free(struct vms_live *live)
+{
+	vms_cache_free(live->cache);
+	free(live->path);
+	free(live);
+}
+
+int vms_live_open(struct vms_live **out, const struct vms_live_options *options,
+		  struct err *err)
+{
+	struct vms_live *live = NULL;
+	int r = alloc_array(&live, 1, sizeof(*live), err);
+
+	if (r)
+		return r;
+	live->io = options->io;
+	live->vms = options->vms;
+	live->path = strdup(options->path);
+	r = live->path ? open_parts(live, options, err)
+		       : err_set(err, -ENOMEM, "out of memory for a path");
+	if (r) {
+		live_free(live);
+		return r;
+	}
+	*out = live;
+	return 0;
+}
+
+int vms_live_close(struct vms_live *live, struct err *err)
+{
+	int r;
+
+	if (!live)
+		return 0;
+	r = image_close(live->image, err);
+	live_free(live);
+	return r;
+}
+
+struct image *vms_live_image(struct vms_live *live)
+{
+	return live->image;
+}
+
+int live_zero_run(struct vms_live *live, uint64_t offset, uint64_t length,
+		  bool *zero, uint64_t *run, struct err *err)
+{
+	struct image_base *base = live->base;
+	struct image_extent extent;
+	int r = image_extent(live->image, offset, length, &extent, err);
+
+	if (r)
+		return r;
+	*zero = extent.kind == IMAGE_EXTENT_ZERO;
+	*run = extent.length;
+	if (extent.kind != IMAGE_EXTENT_BASE || !base || !base->extent ||
+	    offset >= base->size_bytes)
+		return 0;
+	/* What can't be told counts as data: reading it says more. */
+	if (base->extent(base, offset, min_u64(*run, base->size_bytes - offset),
+			 zero, run))
+		*zero = false;
+	return 0;
+}
+
+/* ---- removal ---- */
+
+int vms_live_remove(struct vms *vms, struct vs_io *io, const char *path,
+		    struct err *err)
+{
+	struct image_base_info info = { 0 };
+	/* A damaged one may go as well; what it stood on is not known then. */
+	bool known = image_read_base_info(io, path, &info, NULL) == 0;
+	int r;
+
+	if (known && vms && info.present &&
+	    memcmp(info.store_id, store_config(vms->store)->store.b,
+		   sizeof(info.store_id)) != 0)
+		return err_set(err, -EINVAL,
+			       "image '%s' has its pin in another store", path);
+	r = image_remove(io, path, err);
+	if (r || !known || !info.present || !vms)
+		return r;
+	r = live_pin_delete(vms, info.pin, err);
+	if (r)
+		err_prefix(err, "image '%s' is removed, but not its pin", path);
+	return r;
+}

@@ -1,0 +1,56 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What the files of the live image share. Private. */
+#ifndef VMSNAP_LIVE_H
+#define VMSNAP_LIVE_H
+
+#include "vmsnap/engine.h"
+
+struct vms_live {
+	struct vs_io *io;
+	struct vms *vms; /* NULL: no base */
+	struct vms_cache *cache;
+	struct image *image;
+	char *path;
+	struct image_base_info info; /* as in the head */
+	struct image_base *base;     /* the image's; NULL: none */
+};
+
+/* The volume that the head names as base; owns nothing. */
+struct volume live_base_volume(const struct image_base_info *info);
+/* A base over `info` in the store of `live`. */
+int live_base_open(struct vms_live *live, const struct image_base_info *info,
+		   struct image_base **out, struct err *err);
+/* What a head says of `volume` in `vms`: but for snapshot and pin. */
+int live_base_describe(const struct vms *vms, const struct volume *volume,
+		       struct image_base_info *out, struct err *err);
+
+/* A pin on `volume` for the image at `path`; its id to pin[]. */
+int live_pin_put(struct vms *vms, const char *path, const struct volume *volume,
+		 const struct id *snapshot, uint8_t pin[SMALL_ID_SIZE],
+		 struct err *err);
+/* None (zeros) or gone already is no failure. */
+int live_pin_delete(struct vms *vms, const uint8_t pin[SMALL_ID_SIZE],
+		    struct err *err);
+
+/* Is [offset, offset + length) known to be zeros, and how far from offset does
+ * that answer hold? Reads no data. */
+int live_zero_run(struct vms_live *live, uint64_t offset, uint64_t length,
+		  bool *zero, uint64_t *run, struct err *err);
+
+/* ---- live_tree.c ---- */
+
+/* The tree of an image's content: what its layers have is read and stored, the
+ * rest keeps its ids. */
+struct live_tree {
+	struct vms_live *live;
+	struct vms *vms;               /* where it goes */
+	struct store_thread **threads; /* one a worker */
+	uint64_t layer; /* as of this seal; 0: now, and nobody writes */
+	bool keep_ids;  /* of the base's tree: same store, same chunk size */
+	struct volume *volume; /* size and chunk size are set; gets the root */
+	struct snapshot_totals *totals; /* added to */
+	struct vms_progress *progress;  /* may be NULL */
+};
+int live_tree_build(const struct live_tree *tree, struct err *err);
+
+#endif

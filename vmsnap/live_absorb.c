@@ -1,0 +1,236 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Absorb: [base + sealed layers] becomes a root in the store, and that the
+ * base. Order is what keeps it safe: chunks durable, new pin, snapshot, new
+ * head, old pin gone. Wherever it ends in between, the image has a base that a
+ * pin names; what was stored is found again by the next run, and at worst a
+ * pin is left that `list --pins` shows.
+ */
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "vmsnap/live.h"
+
+struct absorb {
+	struct vms_live *live;
+	const struct vms_absorb *how;
+	struct store_thread **threads;
+	uint64_t layer;
+	struct snapshot snapshot; /* without a name: only volume and totals */
+	struct volume *volume;    /* in it */
+	struct image_base_info info;
+};
+
+static int find_parent(struct absorb *absorb, struct id *id, bool *found,
+		       struct err *err)
+{
+	struct snapshot parent = { 0 };
+	int r = store_latest_snapshot(absorb->threads[0], absorb->how->name,
+				      &parent, err);
+
+	*found = r == 0;
+	*id = parent.id;
+	snapshot_release(&parent);
+	return r == -ENOENT ? 0 : r;
+}
+
+static int begin_snapshot(struct absorb *absorb, struct err *err)
+{
+	const struct vms_absorb *how = absorb->how;
+	struct vms *vms = absorb->live->vms;
+	struct id parent;
+	bool found;
+	int r;
+
+	if (!how->name)
+		return 0;
+	r = snapshot_names_check(how->name, how->label, err);
+	if (!r)
+		r = snapshot_label_check(vms, how->name, how->label, err);
+	if (!r)
+		r = find_parent(absorb, &parent, &found, err);
+	return r ? r
+		 : snapshot_begin(&absorb->snapshot, how->name, how->label,
+				  found ? &parent : NULL, err);
+}
+
+static int begin_volume(struct absorb *absorb, struct err *err)
+{
+	const struct image_base_info *info = &absorb->live->info;
+	const struct vms_absorb *how = absorb->how;
+	struct volume *volume = snapshot_add_volume(&absorb->snapshot, err);
+	struct vms_progress *progress = how->progress;
+	char source[VOLUME_SOURCE_MAX + 1];
+
+	if (!volume)
+		return -ENOMEM;
+	absorb->volume = volume;
+	memcpy(volume->name, live_base_volume(info).name, sizeof(volume->name));
+	if (info->present)
+		volume->chunk_log2 = info->chunk_log2;
+	else if (how->chunk_log2)
+		volume->chunk_log2 = how->chunk_log2;
+	else
+		volume->chunk_log2 =
+			store_config(absorb->live->vms->store)->chunk_log2;
+	escape_name(source, sizeof(source), absorb->live->path);
+	volume->source = strdup(source);
+	if (!volume->source)
+		return err_set(err, -ENOMEM, "out of memory");
+	volume->size_bytes = image_size(absorb->live->image);
+	absorb->snapshot.totals.logical_bytes = volume->size_bytes;
+	if (progress)
+		progress_add(&progress->total_bytes, volume->size_bytes);
+	return 0;
+}
+
+static int seal(struct absorb *absorb,
+		void (*sealed)(void *arg, uint64_t layer), void *arg,
+		struct err *err)
+{
+	int r = image_seal(absorb->live->image, &absorb->layer, err);
+
+	if (r)
+		return r;
+	if (sealed)
+		sealed(arg, absorb->layer);
+	return image_seal_wait(absorb->live->image, absorb->layer, err);
+}
+
+static int build(struct absorb *absorb, struct err *err)
+{
+	struct vms *vms = absorb->live->vms;
+	struct live_tree tree = {
+		.live = absorb->live,
+		.vms = vms,
+		.threads = absorb->threads,
+		.layer = absorb->layer,
+		.keep_ids = true,
+		.volume = absorb->volume,
+		.totals = &absorb->snapshot.totals,
+		.progress = absorb->how->progress,
+	};
+	int r = live_tree_build(&tree, err);
+
+	for (unsigned i = 0; i < vms->workers && !r; i++)
+		r = store_thread_flush(absorb->threads[i], err);
+	if (!r)
+		r = progress_check(absorb->how->progress, err);
+	if (!r)
+		r = store_settle(vms->store, absorb->threads[0], err);
+	return r;
+}
+
+/* The pin is written; on failure it goes again. */
+static int commit(struct absorb *absorb, struct err *err)
+{
+	struct vms *vms = absorb->live->vms;
+	int r;
+
+	if (!absorb->how->name)
+		return 0;
+	r = store_commit(vms->store, absorb->threads[0], &absorb->snapshot,
+			 err);
+	if (r)
+		(void)live_pin_delete(vms, absorb->info.pin, NULL);
+	else
+		memcpy(absorb->info.snapshot, absorb->snapshot.id.b, ID_SIZE);
+	return r;
+}
+
+/* From here on the head may name the new base even if this fails: both pins
+ * stay then. */
+static int swap(struct absorb *absorb, struct err *err)
+{
+	struct vms_live *live = absorb->live;
+	const struct vms_absorb *how = absorb->how;
+	struct image_base *base;
+	struct err why = { 0 };
+	uint8_t old[SMALL_ID_SIZE];
+	int r = live_base_open(live, &absorb->info, &base, err);
+
+	if (!r)
+		r = image_swap_base(live->image, absorb->layer, &absorb->info,
+				    base, err);
+	if (r)
+		return r;
+	memcpy(old, live->info.pin, sizeof(old));
+	live->info = absorb->info;
+	live->base = base;
+	if (live_pin_delete(live->vms, old, &why) && how->warn) {
+		char text[ERR_TEXT_MAX + 64];
+
+		snprintf(text, sizeof(text),
+			 "the old base's pin is left in the store: %s",
+			 why.text);
+		how->warn(how->warn_arg, text);
+	}
+	return 0;
+}
+
+static int run(struct absorb *absorb, void (*sealed)(void *arg, uint64_t layer),
+	       void *arg, struct err *err)
+{
+	struct vms *vms = absorb->live->vms;
+	uint64_t stored = store_stored_bytes(vms->store);
+	int64_t started = time_monotonic_ns();
+	struct snapshot_totals *totals = &absorb->snapshot.totals;
+	int r = begin_snapshot(absorb, err);
+
+	if (!r)
+		r = begin_volume(absorb, err);
+	if (!r)
+		r = seal(absorb, sealed, arg, err);
+	if (!r)
+		r = build(absorb, err);
+	if (r)
+		return r;
+	totals->stored_bytes = store_stored_bytes(vms->store) - stored;
+	totals->elapsed_us = (uint64_t)(time_monotonic_ns() - started) / 1000;
+	r = live_base_describe(vms, absorb->volume, &absorb->info, err);
+	if (!r)
+		r = live_pin_put(vms, absorb->live->path, absorb->volume, NULL,
+				 absorb->info.pin, err);
+	if (!r)
+		r = commit(absorb, err);
+	return r ? r : swap(absorb, err);
+}
+
+static int threads_open(struct absorb *absorb, struct err *err)
+{
+	struct vms *vms = absorb->live->vms;
+	int r = alloc_array(&absorb->threads, vms->workers,
+			    sizeof(*absorb->threads), err);
+
+	for (unsigned i = 0; i < vms->workers && !r; i++) {
+		absorb->threads[i] = store_thread_new(vms->store, err);
+		if (!absorb->threads[i])
+			r = err && err->code ? err->code : -ENOMEM;
+	}
+	return r;
+}
+
+int vms_live_absorb(struct vms_live *live, const struct vms_absorb *how,
+		    void (*sealed)(void *arg, uint64_t layer), void *arg,
+		    struct snapshot *out, struct err *err)
+{
+	struct absorb absorb = { .live = live, .how = how };
+	int r;
+
+	if (!live->vms)
+		return err_set(err, -EINVAL,
+			       "image '%s': absorb into which store?",
+			       live->path);
+	r = threads_open(&absorb, err);
+	if (!r)
+		r = run(&absorb, sealed, arg, err);
+	for (unsigned i = 0; absorb.threads && i < live->vms->workers; i++)
+		store_thread_free(absorb.threads[i]);
+	free(absorb.threads);
+	if (!r && out)
+		*out = absorb.snapshot;
+	else
+		snapshot_release(&absorb.snapshot);
+	return r;
+}

@@ -236,6 +236,37 @@ int vms_live_create(struct vms *vms, const struct vms_live_create *create,
 
 /* ---- open ---- */
 
+static int absent_read(struct image_base *base, void *buffer, size_t length,
+		       uint64_t offset)
+{
+	(void)base;
+	(void)buffer;
+	(void)length;
+	(void)offset;
+	return -EIO;
+}
+
+static void absent_close(struct image_base *base)
+{
+	free(base);
+}
+
+/* Stands for a base whose store is not opened. */
+static int absent_base(uint64_t size_bytes, struct image_base **out,
+		       struct err *err)
+{
+	struct image_base *base = NULL;
+	int r = alloc_array(&base, 1, sizeof(*base), err);
+
+	if (r)
+		return r;
+	base->size_bytes = size_bytes;
+	base->read = absent_read;
+	base->close = absent_close;
+	*out = base;
+	return 0;
+}
+
 static int open_parts(struct vms_live *live,
 		      const struct vms_live_options *options, struct err *err)
 {
@@ -244,14 +275,18 @@ static int open_parts(struct vms_live *live,
 		.damage = options->damage,
 		.arg = options->arg,
 	};
+	bool with_base;
 	int r = image_read_base_info(live->io, live->path, &live->info, err);
 
-	if (!r)
+	with_base = live->info.present && !options->without_base;
+	if (!r && with_base)
 		r = check_store(live, err);
 	if (!r && live->vms)
 		r = vms_cache_new(&live->cache, options->cache_bytes, err);
-	if (!r && live->info.present)
+	if (!r && with_base)
 		r = live_base_open(live, &live->info, &image.base, err);
+	else if (!r && live->info.present)
+		r = absent_base(live->info.size_bytes, &image.base, err);
 	if (r)
 		return r;
 	r = image_open(&live->image, live->io, live->path, &image, err);
@@ -276,7 +311,7 @@ int vms_live_open(struct vms_live **out, const struct vms_live_options *options,
 	if (r)
 		return r;
 	live->io = options->io;
-	live->vms = options->vms;
+	live->vms = options->without_base ? NULL : options->vms;
 	live->path = strdup(options->path);
 	r = live->path ? open_parts(live, options, err)
 		       : err_set(err, -ENOMEM, "out of memory for a path");
@@ -304,24 +339,24 @@ struct image *vms_live_image(struct vms_live *live)
 	return live->image;
 }
 
-int live_zero_run(struct vms_live *live, uint64_t offset, uint64_t length,
-		  bool *zero, uint64_t *run, struct err *err)
+int vms_live_extent(struct vms_live *live, uint64_t offset, uint64_t length,
+		    struct image_extent *out, struct err *err)
 {
 	struct image_base *base = live->base;
-	struct image_extent extent;
-	int r = image_extent(live->image, offset, length, &extent, err);
+	uint64_t run;
+	bool zero;
+	int r = image_extent(live->image, offset, length, out, err);
 
-	if (r)
-		return r;
-	*zero = extent.kind == IMAGE_EXTENT_ZERO;
-	*run = extent.length;
-	if (extent.kind != IMAGE_EXTENT_BASE || !base || !base->extent ||
+	if (r || out->kind != IMAGE_EXTENT_BASE || !base->extent ||
 	    offset >= base->size_bytes)
-		return 0;
+		return r;
+	run = min_u64(out->length, base->size_bytes - offset);
 	/* What can't be told counts as data: reading it says more. */
-	if (base->extent(base, offset, min_u64(*run, base->size_bytes - offset),
-			 zero, run))
-		*zero = false;
+	if (base->extent(base, offset, run, &zero, &run))
+		return 0;
+	out->length = run;
+	if (zero)
+		out->kind = IMAGE_EXTENT_ZERO;
 	return 0;
 }
 

@@ -32,11 +32,6 @@ int live_pin_put(struct vms *vms, const char *path, const struct volume *volume,
 int live_pin_delete(struct vms *vms, const uint8_t pin[SMALL_ID_SIZE],
 		    struct err *err);
 
-/* Is [offset, offset + length) known to be zeros, and how far from offset does
- * that answer hold? Reads no data. */
-int live_zero_run(struct vms_live *live, uint64_t offset, uint64_t length,
-		  bool *zero, uint64_t *run, struct err *err);
-
 /* ---- live_tree.c ---- */
 
 /* The tree of an image's content: what its layers have is read and stored, the

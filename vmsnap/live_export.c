@@ -60,17 +60,18 @@ static int write_out(struct export *export, size_t length, uint64_t offset,
 static int skippable(struct export *export, uint64_t offset, uint64_t *skip,
 		     struct err *err)
 {
-	uint64_t run = 0;
-	bool zero = false;
+	struct image_extent extent;
+	uint64_t run;
 	int r;
 
 	*skip = 0;
 	if (!export->target.is_fresh || export->target.kind == TARGET_STREAM)
 		return 0;
-	r = live_zero_run(export->live, offset, export->size_bytes - offset,
-			  &zero, &run, err);
-	if (r || !zero)
+	r = vms_live_extent(export->live, offset, export->size_bytes - offset,
+			    &extent, err);
+	if (r || extent.kind != IMAGE_EXTENT_ZERO)
 		return r;
+	run = extent.length;
 	if (offset + run < export->size_bytes)
 		run -= run % SEGMENT_BYTES;
 	*skip = run;

@@ -333,15 +333,14 @@ static int add_base(struct build *build, uint64_t offset, uint64_t length,
 	if (build->old)
 		return 0;
 	while (!r && length) {
-		uint64_t run = length;
-		bool zero = false;
+		struct image_extent extent = { 0 };
 
-		r = live_zero_run(build->tree->live, offset, length, &zero,
-				  &run, err);
-		if (!r && !zero)
-			r = add_run(build, offset, run, false, err);
-		offset += run;
-		length -= run;
+		r = vms_live_extent(build->tree->live, offset, length, &extent,
+				    err);
+		if (!r && extent.kind == IMAGE_EXTENT_BASE)
+			r = add_run(build, offset, extent.length, false, err);
+		offset += extent.length;
+		length -= extent.length;
 	}
 	return r;
 }

@@ -329,6 +329,9 @@ struct vms_live_options {
 	/* The store of its base, and of what is absorbed; outlives it. NULL: the
 	 * image has no base (-EINVAL when it has). */
 	struct vms *vms;
+	/* The base is not to be read: `vms` is not asked for, and reading what
+	 * no layer has is -EIO. */
+	bool without_base;
 	size_t cache_bytes; /* 0: 64 MiB */
 	void (*damage)(void *arg, uint64_t offset, uint64_t length,
 		       const char *what); /* may be NULL; any thread */
@@ -340,6 +343,9 @@ int vms_live_open(struct vms_live **out, const struct vms_live_options *options,
 /* As image_close(). NULL is ignored. */
 int vms_live_close(struct vms_live *live, struct err *err);
 struct image *vms_live_image(struct vms_live *live);
+/* As image_extent(); what is known to be zeros in the base is ZERO of layer 0. */
+int vms_live_extent(struct vms_live *live, uint64_t offset, uint64_t length,
+		    struct image_extent *out, struct err *err);
 
 struct vms_absorb {
 	const char *name;    /* NULL: no snapshot, a new base only */

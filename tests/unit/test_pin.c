@@ -18,6 +18,7 @@ static struct pin make_pin(void)
 	pin.volume_count = 1;
 	strcpy(pin.volumes[0].name, "disk0");
 	pin.volumes[0].chunk_log2 = 16;
+	pin.volumes[0].size_bytes = 1 << 20;
 	pin.volumes[0].root.b[0] = 8;
 	return pin;
 }

@@ -162,18 +162,6 @@ static int check_sectors(struct check *check, struct layer *layer)
 	return r;
 }
 
-/* What the journal says, when it was not folded into the map. */
-static void overlay(const struct layer *layer, uint32_t page,
-		    uint64_t entries[PAGE_ENTRIES])
-{
-	for (size_t i = 0; i < layer->replayed_count; i++) {
-		const struct map_item *item = &layer->replayed[i];
-
-		if (page_of_unit(item->unit) == page)
-			entries[item->unit % PAGE_ENTRIES] = item->entry;
-	}
-}
-
 /* NULL: it may be so. */
 static const char *entry_wrong(const struct layer *layer, uint64_t *used,
 			       uint64_t unit, uint64_t entry)
@@ -213,7 +201,8 @@ static int check_page(struct check *check, struct layer *layer, uint32_t page,
 				       IMAGE_CLUSTERS_MAX, to))
 			memset(to, 0, MAP_SECTOR_ENTRIES * sizeof(*to));
 	}
-	overlay(layer, page, entries);
+	/* Where it was not folded into the map. */
+	map_apply_replayed(layer, page, entries);
 	for (unsigned i = 0; i < PAGE_ENTRIES; i++) {
 		uint64_t unit = (uint64_t)page * PAGE_ENTRIES + i;
 		const char *what = entry_wrong(layer, used, unit, entries[i]);

@@ -65,6 +65,8 @@ static int discard_blocks(struct part *part, uint64_t unit, unsigned from,
 	struct layer *top = stack_top(part->stack);
 	unsigned index = (unsigned)(unit % PAGE_ENTRIES);
 	bool nothing = nothing_beneath(part->stack, unit);
+	uint64_t blocks =
+		(1u << to / IMAGE_BLOCK_SIZE) - (1u << from / IMAGE_BLOCK_SIZE);
 	struct map_page *page;
 	uint64_t entry;
 	int r = image_make_room(image);
@@ -79,8 +81,8 @@ static int discard_blocks(struct part *part, uint64_t unit, unsigned from,
 		; /* hurt, or out of memory */
 	else if (whole)
 		r = discard_whole(top, page, index, nothing);
-	else if (nothing && !entry_mask(entry))
-		;
+	else if (nothing && !(entry_mask(entry) & blocks))
+		; /* zeros already */
 	else if (entry_cluster(entry))
 		r = zero_in_cluster(image, top, page, index, from, to);
 	else if (!nothing)

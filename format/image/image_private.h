@@ -107,6 +107,9 @@ void map_entry_changed(struct map_page *page, unsigned index);
 void map_page_dirty(struct map_page *page);
 /* Drop all of a layer's pages. */
 void map_drop_layer(struct layer *layer);
+/* What the journal says over what the file's map says. */
+void map_apply_replayed(const struct layer *layer, uint32_t page,
+			uint64_t entries[PAGE_ENTRIES]);
 /* Entry of a unit: 0 with *entry, 1: its page must be loaded, -EIO: hurt. */
 int map_lookup(struct layer *layer, uint64_t unit, uint64_t *entry);
 
@@ -168,6 +171,8 @@ int layer_recover(struct layer *layer, bool seal, struct err *err);
 /* Its file, opened if need be; -errno. Counts a user. By image->lock. */
 int layer_use(struct layer *layer);
 void layer_unuse(struct layer *layer);
+/* Files of sealed layers that nobody uses, above the bound. */
+void layer_close_idle(struct image *image);
 /* A cluster of zeros that nothing names. */
 int layer_take_cluster(struct layer *layer, uint64_t *cluster);
 int layer_give_up(struct layer *layer, uint64_t cluster);

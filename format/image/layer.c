@@ -309,7 +309,7 @@ int layer_load(struct layer *layer, struct err *err)
 }
 
 /* Close the sealed layer that was not used for the longest time. */
-static void close_one(struct image *image)
+static bool close_one(struct image *image)
 {
 	struct layer *oldest = NULL;
 
@@ -321,10 +321,17 @@ static void close_one(struct image *image)
 			oldest = layer;
 	}
 	if (!oldest)
-		return;
+		return false;
 	image->io->ops->close(image->io, oldest->file);
 	oldest->file = -1;
 	image->open_files--;
+	return true;
+}
+
+void layer_close_idle(struct image *image)
+{
+	while (image->open_files > OPEN_FILES_MAX && close_one(image))
+		;
 }
 
 int layer_use(struct layer *layer)

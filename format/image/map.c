@@ -208,10 +208,10 @@ struct map_page *map_page_get(struct layer *layer, uint32_t number, int *r)
 	return page;
 }
 
-/* What the journal says over what the file's map says. */
-static void apply_replayed(struct layer *layer, struct map_page *page)
+void map_apply_replayed(const struct layer *layer, uint32_t page,
+			uint64_t entries[PAGE_ENTRIES])
 {
-	uint64_t first = (uint64_t)page->number * PAGE_ENTRIES;
+	uint64_t first = (uint64_t)page * PAGE_ENTRIES;
 	size_t low = 0, high = layer->replayed_count;
 
 	while (low < high) {
@@ -225,7 +225,7 @@ static void apply_replayed(struct layer *layer, struct map_page *page)
 	for (; low < layer->replayed_count &&
 	       layer->replayed[low].unit < first + PAGE_ENTRIES;
 	     low++)
-		page->entries[layer->replayed[low].unit - first] =
+		entries[layer->replayed[low].unit - first] =
 			layer->replayed[low].entry;
 }
 
@@ -314,7 +314,7 @@ int map_page_load(struct layer *layer, uint32_t number)
 		return -ENOMEM;
 	memcpy(page->entries, entries, sizeof(entries));
 	page->bad = bad;
-	apply_replayed(layer, page);
+	map_apply_replayed(layer, number, page->entries);
 	if (bad) {
 		page->pins++;
 		image_unlock(image);

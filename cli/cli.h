@@ -53,6 +53,9 @@ int cli_location(const struct cli *cli, const char **out, struct err *err);
 /* Open the store; `tolerant` as in struct store_options. */
 int cli_open(struct cli *cli, enum store_mode mode, bool tolerant,
 	     struct vms **out, struct err *err);
+/* As cli_open(), of a store that something else has named. */
+int cli_open_at(struct cli *cli, const char *location, enum store_mode mode,
+		bool tolerant, struct vms **out, struct err *err);
 /* --level and --chunk-size; 0 where not given. */
 int cli_level(const struct cli *cli, int *out, struct err *err);
 int cli_chunk_log2(const struct cli *cli, unsigned *out, struct err *err);
@@ -76,6 +79,16 @@ int cmd_show(struct cli *cli, struct err *err);
 int cmd_diff(struct cli *cli, struct err *err);
 int cmd_restore(struct cli *cli, struct err *err);
 int cmd_verify(struct cli *cli, struct err *err);
+int cmd_image_create(struct cli *cli, struct err *err);
+int cmd_image_info(struct cli *cli, struct err *err);
+int cmd_image_map(struct cli *cli, struct err *err);
+int cmd_image_snapshot(struct cli *cli, struct err *err);
+int cmd_image_absorb(struct cli *cli, struct err *err);
+int cmd_image_check(struct cli *cli, struct err *err);
+int cmd_image_resize(struct cli *cli, struct err *err);
+int cmd_image_compact(struct cli *cli, struct err *err);
+int cmd_image_export(struct cli *cli, struct err *err);
+int cmd_image_rm(struct cli *cli, struct err *err);
 int cmd_check(struct cli *cli, struct err *err);
 int cmd_stats(struct cli *cli, struct err *err);
 int cmd_mount(struct cli *cli, struct err *err);

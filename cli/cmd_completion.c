@@ -8,6 +8,8 @@
 #include "cli/cli.h"
 #include "cli/report.h"
 
+static const char *const groups[] = { "key", "image" };
+
 /* First words of verbs, each once: "key" stands for its group. */
 static void say_first_words(const char *between)
 {
@@ -91,9 +93,12 @@ static void bash_verb_cases(void)
 			say(" files=1");
 		say(" ;;\n");
 	}
-	say("\tkey) words=\"");
-	say_sub_words("key", " ");
-	say("\" ;;\n\t\"\") words=\"");
+	for (size_t i = 0; i < ARRAY_SIZE(groups); i++) {
+		say("\t%s) words=\"", groups[i]);
+		say_sub_words(groups[i], " ");
+		say("\" ;;\n");
+	}
+	say("\t\"\") words=\"");
 	say_first_words(" ");
 	say("\" options=\"");
 	say_options(NULL);
@@ -134,8 +139,8 @@ static void bash(void)
 	say(") ((i++)) || : ;;\n"
 	    "\t\t-*) ;;\n"
 	    "\t\t*) if [ -z \"$verb\" ]; then verb=${COMP_WORDS[i]}\n"
-	    "\t\t   elif [ \"$verb\" = key ]; then verb=\"key "
-	    "${COMP_WORDS[i]}\"\n"
+	    "\t\t   elif [ \"$verb\" = key ] || [ \"$verb\" = image ]; then\n"
+	    "\t\t\tverb=\"$verb ${COMP_WORDS[i]}\"\n"
 	    "\t\t   fi ;;\n"
 	    "\t\tesac\n\tdone\n"
 	    "\tcase $verb in\n");
@@ -197,7 +202,8 @@ static void zsh(void)
 	    "\tfor word in ${words[2,CURRENT-1]}; do\n"
 	    "\t\t[[ $word == -* ]] && continue\n"
 	    "\t\tif [[ -z $verb ]]; then verb=$word\n"
-	    "\t\telif [[ $verb == key ]]; then verb=\"key $word\"\n"
+	    "\t\telif [[ $verb == key || $verb == image ]]; then "
+	    "verb=\"$verb $word\"\n"
 	    "\t\tfi\n\tdone\n"
 	    "\tcase $verb in\n");
 	for (size_t i = 0; i < verb_count; i++) {
@@ -211,9 +217,12 @@ static void zsh(void)
 			say(" \\\n\t\t\t'*:argument:_files'");
 		say(" ;;\n");
 	}
-	say("\tkey) compadd ");
-	say_sub_words("key", " ");
-	say(" ;;\n\t*) compadd ");
+	for (size_t i = 0; i < ARRAY_SIZE(groups); i++) {
+		say("\t%s) compadd ", groups[i]);
+		say_sub_words(groups[i], " ");
+		say(" ;;\n");
+	}
+	say("\t*) compadd ");
 	say_first_words(" ");
 	say(" ;;\n\tesac\n}\n"
 	    "if [ \"$funcstack[1]\" = _vmsnap ]; then _vmsnap \"$@\"; else "
@@ -268,9 +277,14 @@ static void fish(void)
 	    "complete -c vmsnap -f\n"
 	    "complete -c vmsnap -n __fish_use_subcommand -a '");
 	say_first_words(" ");
-	say("'\ncomplete -c vmsnap -n '__fish_seen_subcommand_from key' -a '");
-	say_sub_words("key", " ");
 	say("'\n");
+	for (size_t i = 0; i < ARRAY_SIZE(groups); i++) {
+		say("complete -c vmsnap -n '__fish_seen_subcommand_from %s' "
+		    "-a '",
+		    groups[i]);
+		say_sub_words(groups[i], " ");
+		say("'\n");
+	}
 	for (unsigned i = 0; i < OPT_COMMON_COUNT; i++)
 		fish_option(&option_table[i], "");
 	for (size_t i = 0; i < verb_count; i++)

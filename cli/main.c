@@ -91,7 +91,17 @@ static void tell_opened(const struct cli *cli, struct vms *vms)
 int cli_open(struct cli *cli, enum store_mode mode, bool tolerant,
 	     struct vms **out, struct err *err)
 {
+	const char *location;
+	int r = cli_location(cli, &location, err);
+
+	return r < 0 ? r : cli_open_at(cli, location, mode, tolerant, out, err);
+}
+
+int cli_open_at(struct cli *cli, const char *location, enum store_mode mode,
+		bool tolerant, struct vms **out, struct err *err)
+{
 	struct vms_options options = {
+		.location = location,
 		.store = {
 			.mode = mode,
 			.passphrase = give_passphrase,
@@ -101,10 +111,8 @@ int cli_open(struct cli *cli, enum store_mode mode, bool tolerant,
 			.warn_arg = cli,
 		},
 	};
-	int r = cli_location(cli, &options.location, err);
+	int r;
 
-	if (r < 0)
-		return r;
 	if (verb_takes(cli->options.verb, OPT_LEVEL)) {
 		r = cli_level(cli, &options.store.level, err);
 		if (r < 0)

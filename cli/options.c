@@ -13,12 +13,16 @@
 
 /* Of the design, but of a later version. */
 static const char *const later_verbs[] = {
-	"forget",   "prune",  "repair",   "copy",  "sync",   "image",
-	"run",      "ps",     "console",  "pause", "resume", "stop",
-	"rm",       "exec",   "snapshot", "clone", "revert", "migrate",
-	"template", "keeper", "serve",
+	"forget", "prune",   "repair",   "copy",     "sync",
+	"run",    "ps",      "console",  "pause",    "resume",
+	"stop",   "rm",      "exec",     "snapshot", "clone",
+	"revert", "migrate", "template", "keeper",   "serve",
 };
 static const char *const later_options[] = { "home", "boot", "expect", "exec" };
+
+/* Of verbs of two words: the first. */
+static const char *const groups[] = { "key", "image" };
+static const char *const later_image_verbs[] = { "rebase" };
 
 static bool is_among(const char *word, const char *const *words, size_t count)
 {
@@ -89,15 +93,15 @@ const char *nearest_word(const char *text, const char *const *words,
 static int unknown_verb(const char *word, struct err *err)
 {
 	const char *names[64], *near;
-	size_t count = 0;
+	size_t count = ARRAY_SIZE(groups);
 
+	memcpy(names, groups, sizeof(groups));
 	if (is_among(word, later_verbs, ARRAY_SIZE(later_verbs)))
 		return err_set(err, -EOPNOTSUPP,
 			       "verb '%s': not in this version", word);
 	for (size_t i = 0; i < verb_count && count < ARRAY_SIZE(names); i++)
-		names[count++] = strchr(verb_table[i].name, ' ')
-					 ? "key"
-					 : verb_table[i].name;
+		if (!strchr(verb_table[i].name, ' '))
+			names[count++] = verb_table[i].name;
 	near = nearest_word(word, names, count);
 	if (near)
 		return err_set(err, -EINVAL,
@@ -128,10 +132,11 @@ static int unknown_option(const struct options *options, const char *name,
 		       "unknown option '--%s': '--help' lists them", name);
 }
 
-/* "key" is a group: its verbs have two words. */
-static bool is_group(const char *word)
+static bool in_group(const char *name, const char *group)
 {
-	return !strcmp(word, "key");
+	size_t size = strlen(group);
+
+	return !strncmp(name, group, size) && name[size] == ' ';
 }
 
 static int take_verb(struct options *out, const char *word, struct err *err)
@@ -139,7 +144,7 @@ static int take_verb(struct options *out, const char *word, struct err *err)
 	const char *subs[16], *near;
 	size_t count = 0;
 
-	if (!out->group && is_group(word)) {
+	if (!out->group && is_among(word, groups, ARRAY_SIZE(groups))) {
 		out->group = word;
 		return 0;
 	}
@@ -149,7 +154,8 @@ static int take_verb(struct options *out, const char *word, struct err *err)
 
 		if (!out->group && !space && !strcmp(name, word))
 			out->verb = &verb_table[i];
-		if (out->group && space && count < ARRAY_SIZE(subs)) {
+		if (out->group && space && in_group(name, out->group) &&
+		    count < ARRAY_SIZE(subs)) {
 			subs[count++] = space + 1;
 			if (!strcmp(space + 1, word))
 				out->verb = &verb_table[i];
@@ -159,6 +165,10 @@ static int take_verb(struct options *out, const char *word, struct err *err)
 		return 0;
 	if (!out->group)
 		return unknown_verb(word, err);
+	if (!strcmp(out->group, "image") &&
+	    is_among(word, later_image_verbs, ARRAY_SIZE(later_image_verbs)))
+		return err_set(err, -EOPNOTSUPP,
+			       "verb 'image %s': not in this version", word);
 	near = nearest_word(word, subs, count);
 	if (near)
 		return err_set(err, -EINVAL,
@@ -310,7 +320,9 @@ int options_parse(struct options *out, int argc, char **argv, struct err *err)
 			err, -EINVAL,
 			"%s: 'vmsnap%s%s --help' lists "
 			"them",
-			out->group ? "what about the keys?" : "no verb given",
+			!out->group                  ? "no verb given"
+			: !strcmp(out->group, "key") ? "what about the keys?"
+						     : "what about the image?",
 			out->group ? " " : "", out->group ? out->group : "");
 	return check_options(out, err);
 }

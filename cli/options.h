@@ -50,6 +50,7 @@ enum option {
 	OPT_FOREGROUND,
 	OPT_SOCKET,
 	OPT_PORT,
+	OPT_REPAIR,
 	OPT_COUNT
 };
 #define OPT_BIT(option) (1ULL << (option))
@@ -93,7 +94,7 @@ extern const size_t verb_count;
 /* What was asked for. Points into argv; owns `arguments`. */
 struct options {
 	const struct verb *verb; /* NULL: none was given (--help, --version) */
-	const char *group;       /* "key" where only that was given */
+	const char *group;       /* "key", "image": the first of two words */
 	bool given[OPT_COUNT];
 	const char *value[OPT_COUNT];
 	char **arguments;

@@ -45,6 +45,16 @@ for verb in run snapshot clone forget prune repair copy sync serve; do
 	expect 6 vmsnap $verb x --some-option
 	errs "'$verb': not in this version"
 done
+expect 6 vmsnap image rebase x.vsi
+errs "'image rebase'|image rebase.*not in this version"
+expect 2 vmsnap image
+expect 2 vmsnap image list
+expect 2 vmsnap image crate x.vsi
+errs "did you mean 'image create'"
+expect 2 vmsnap key create
+expect 2 vmsnap image create x.vsi
+expect 2 vmsnap image create x.vsi --size 1G --disk a
+expect 2 vmsnap image resize x.vsi
 expect 6 vmsnap verify vm --boot
 expect 6 vmsnap list --home x
 expect 0 vmsnap list -v

@@ -1,0 +1,35 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What the image verbs share: an image opened with the store of its base. */
+#ifndef CLI_IMAGE_H
+#define CLI_IMAGE_H
+
+#include "cli/cli.h"
+
+struct cli_image {
+	const char *path; /* FILE, the first argument */
+	struct image_base_info base;
+	struct vs_io *io;
+	struct vms *vms;       /* NULL: none is needed */
+	struct vms_live *live; /* NULL: not opened */
+};
+
+enum image_store {
+	IMAGE_STORE_NONE, /* the base is not read */
+	IMAGE_STORE_READ, /* where the image has a base */
+	IMAGE_STORE_WRITE /* in any case */
+};
+
+/*
+ * The store is the one that --store names, else the one in the image, else (a
+ * blank image) VMSNAP_STORE. Whatever the result: cli_image_close().
+ */
+int cli_image_open(struct cli *cli, enum image_mode mode,
+		   enum image_store store, struct cli_image *out,
+		   struct err *err);
+/* The store alone; image->path and image->base are set. */
+int cli_image_open_store(struct cli *cli, enum store_mode mode,
+			 struct cli_image *image, struct err *err);
+/* `r`, or where that is 0 the result of the close: a writable image flushes. */
+int cli_image_close(struct cli_image *image, int r, struct err *err);
+
+#endif

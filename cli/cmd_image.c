@@ -45,11 +45,12 @@ static int tell_created(struct cli *cli, const struct vms_live_create *create,
 	return 0;
 }
 
-static int create_with(struct cli *cli, struct vms_live_create *create,
+static int create_with(struct cli *cli, const struct vms_live_create *create,
 		       struct err *err)
 {
 	autosnapshot struct snapshot snapshot = { 0 };
 	autovms struct vms *vms = NULL;
+	struct vms_live_create how = *create;
 	struct err why = { 0 };
 	int r = 0;
 
@@ -63,11 +64,11 @@ static int create_with(struct cli *cli, struct vms_live_create *create,
 		if (r == 0)
 			r = vms_find_snapshot(vms, cli_value(cli, OPT_FROM),
 					      &snapshot, err);
-		create->snapshot = &snapshot;
+		how.snapshot = &snapshot;
 	}
 	if (r == 0)
-		r = vms_live_create(vms, create, err);
-	return r < 0 ? r : tell_created(cli, create, err);
+		r = vms_live_create(vms, &how, err);
+	return r < 0 ? r : tell_created(cli, &how, err);
 }
 
 int cmd_image_create(struct cli *cli, struct err *err)

@@ -82,16 +82,41 @@ int live_pin_put(struct vms *vms, const char *path, const struct volume *volume,
 	return r ? r : hex_decode(pin, SMALL_ID_SIZE, hex, strlen(hex));
 }
 
-int live_pin_delete(struct vms *vms, const uint8_t pin[SMALL_ID_SIZE],
+/* 1 or 0 */
+static int pin_is_ours(struct store_thread *thread, const char *hex,
+		       const struct image_base_info *info, struct err *err)
+{
+	struct pin pin = { 0 };
+	int r = store_load_pin(thread, hex, &pin, err);
+
+	if (r)
+		return r;
+	r = !strcmp(pin.owner, "image") && pin.volume_count == 1 &&
+	    !memcmp(pin.volumes[0].root.b, info->root, ID_SIZE);
+	pin_release(&pin);
+	return r;
+}
+
+int live_pin_delete(struct vms *vms, const struct image_base_info *info,
 		    struct err *err)
 {
+	struct store_thread *thread;
 	char hex[SMALL_ID_HEX_SIZE];
 	int r;
 
-	if (bytes_are_zero(pin, SMALL_ID_SIZE))
+	if (!info->present || bytes_are_zero(info->pin, SMALL_ID_SIZE))
 		return 0;
-	hex_encode(hex, pin, SMALL_ID_SIZE);
-	r = store_delete_pin(vms->store, hex, err);
+	hex_encode(hex, info->pin, SMALL_ID_SIZE);
+	thread = vms_thread_take(vms, err);
+	if (!thread)
+		return -ENOMEM;
+	r = pin_is_ours(thread, hex, info, err);
+	if (r == 0)
+		r = err_set(err, -EPERM, "pin %s is not this image's: it stays",
+			    hex);
+	else if (r > 0)
+		r = store_delete_pin(vms->store, hex, err);
+	vms_thread_give(vms, thread);
 	return r == -ENOENT ? 0 : r;
 }
 
@@ -212,7 +237,7 @@ static int create_pinned(struct vms *vms, const struct vms_live_create *create,
 	}
 	r = image_create(create->io, create->path, size, &info, err);
 	if (r)
-		(void)live_pin_delete(vms, info.pin, NULL);
+		(void)live_pin_delete(vms, &info, NULL);
 	return r;
 }
 
@@ -378,7 +403,7 @@ int vms_live_remove(struct vms *vms, struct vs_io *io, const char *path,
 	r = image_remove(io, path, err);
 	if (r || !known || !info.present || !vms)
 		return r;
-	r = live_pin_delete(vms, info.pin, err);
+	r = live_pin_delete(vms, &info, err);
 	if (r)
 		err_prefix(err, "image '%s' is removed, but not its pin", path);
 	return r;

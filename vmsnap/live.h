@@ -28,8 +28,10 @@ int live_base_describe(const struct vms *vms, const struct volume *volume,
 int live_pin_put(struct vms *vms, const char *path, const struct volume *volume,
 		 const struct id *snapshot, uint8_t pin[SMALL_ID_SIZE],
 		 struct err *err);
-/* None (zeros) or gone already is no failure. */
-int live_pin_delete(struct vms *vms, const uint8_t pin[SMALL_ID_SIZE],
+/* The pin that a head names, if it is an image's and on that head's root: a
+ * head is a file that anyone may have written. None (zeros) or gone already is
+ * no failure. */
+int live_pin_delete(struct vms *vms, const struct image_base_info *info,
 		    struct err *err);
 
 /* ---- live_tree.c ---- */

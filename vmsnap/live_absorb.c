@@ -133,7 +133,7 @@ static int commit(struct absorb *absorb, struct err *err)
 	r = store_commit(vms->store, absorb->threads[0], &absorb->snapshot,
 			 err);
 	if (r)
-		(void)live_pin_delete(vms, absorb->info.pin, NULL);
+		(void)live_pin_delete(vms, &absorb->info, NULL);
 	else
 		memcpy(absorb->info.snapshot, absorb->snapshot.id.b, ID_SIZE);
 	return r;
@@ -147,7 +147,7 @@ static int swap(struct absorb *absorb, struct err *err)
 	const struct vms_absorb *how = absorb->how;
 	struct image_base *base;
 	struct err why = { 0 };
-	uint8_t old[SMALL_ID_SIZE];
+	struct image_base_info old = live->info;
 	int r = live_base_open(live, &absorb->info, &base, err);
 
 	if (!r)
@@ -155,10 +155,9 @@ static int swap(struct absorb *absorb, struct err *err)
 				    base, err);
 	if (r)
 		return r;
-	memcpy(old, live->info.pin, sizeof(old));
 	live->info = absorb->info;
 	live->base = base;
-	if (live_pin_delete(live->vms, old, &why) && how->warn) {
+	if (live_pin_delete(live->vms, &old, &why) && how->warn) {
 		char text[ERR_TEXT_MAX + 64];
 
 		snprintf(text, sizeof(text),

@@ -421,6 +421,128 @@ static void from_nothing(void **state)
 	end(&bench);
 }
 
+/* Broken off by the caller, or by a store that is full: the image has all, its
+ * pin is the old one, and the next try goes through. */
+static void absorb_broken_off(void **state)
+{
+	struct vms_progress progress = { 0 };
+	struct vms_absorb how = { .name = "clone", .progress = &progress };
+	struct snapshot absorbed = { 0 };
+	struct bench bench;
+	struct err err = { 0 };
+	struct id root;
+
+	begin_disk(&bench, state);
+	root = bench.snapshot.volumes[0].root;
+	create(&bench, 0);
+	reopen(&bench);
+	scribble(&bench, 20);
+	atomic_store(&progress.stop, true);
+	assert_int_equal(
+		vms_live_absorb(bench.live, &how, NULL, NULL, &absorbed, &err),
+		-ECANCELED);
+	assert_image(&bench);
+	atomic_store(&progress.stop, false);
+	scribble(&bench, 5);
+	shut(&bench);
+
+	/* A run that failed is over for this opened store. */
+	engine_rig_open(bench.rig, STORE_WRITE, 2);
+	reopen(&bench);
+	bench.rig->fault.path = "/packs/";
+	bench.rig->fault.write_error = -ENOSPC;
+	bench.rig->fault.write_limit = 256u << 10;
+	assert_int_equal(
+		vms_live_absorb(bench.live, &how, NULL, NULL, &absorbed, &err),
+		-ENOSPC);
+	assert_image(&bench);
+	bench.rig->fault.write_error = 0;
+	bench.rig->fault.path = NULL;
+	shut(&bench);
+
+	engine_rig_open(bench.rig, STORE_WRITE, 2);
+	reopen(&bench);
+	assert_image(&bench);
+	assert_int_equal(count_pins(&bench, &root), 1);
+	assert_int_equal(engine_rig_count(bench.rig, "snapshots"), 1);
+	absorb(&bench, "clone", &absorbed);
+	assert_image(&bench);
+	assert_snapshot(&bench, &absorbed);
+	assert_int_equal(count_pins(&bench, &absorbed.volumes[0].root), 1);
+	snapshot_release(&absorbed);
+	end(&bench);
+}
+
+/* The snapshot can't be written: the pin that was written for it goes. */
+static void a_pin_without_a_snapshot(void **state)
+{
+	struct vms_absorb how = { .name = "clone" };
+	struct snapshot absorbed = { 0 };
+	struct bench bench;
+	struct err err = { 0 };
+
+	begin_disk(&bench, state);
+	create(&bench, 0);
+	reopen(&bench);
+	scribble(&bench, 5);
+	bench.rig->fault.path = "/snapshots";
+	bench.rig->fault.write_error = -EIO;
+	assert_int_equal(
+		vms_live_absorb(bench.live, &how, NULL, NULL, &absorbed, &err),
+		-EIO);
+	bench.rig->fault.write_error = 0;
+	bench.rig->fault.path = NULL;
+	assert_int_equal(count_pins(&bench, &bench.snapshot.volumes[0].root),
+			 1);
+	assert_image(&bench);
+	end(&bench);
+}
+
+/* Written to while it is absorbed: what came after the seal stays the image's. */
+struct meanwhile {
+	struct bench *bench;
+	uint8_t *at_seal;
+};
+
+static void write_after_seal(void *arg, uint64_t layer)
+{
+	struct meanwhile *meanwhile = arg;
+
+	assert_true(layer > 0);
+	memcpy(meanwhile->at_seal, meanwhile->bench->model, MODEL_BYTES);
+	scribble(meanwhile->bench, 20);
+}
+
+static void written_meanwhile(void **state)
+{
+	struct vms_absorb how = { .name = "clone" };
+	struct snapshot absorbed = { 0 };
+	struct bench bench;
+	struct meanwhile meanwhile = { &bench, malloc(MODEL_BYTES) };
+	uint8_t *model;
+	struct err err = { 0 };
+
+	assert_non_null(meanwhile.at_seal);
+	begin_disk(&bench, state);
+	create(&bench, 0);
+	reopen(&bench);
+	scribble(&bench, 20);
+	assert_done(vms_live_absorb(bench.live, &how, write_after_seal,
+				    &meanwhile, &absorbed, &err),
+		    &err);
+	assert_image(&bench);
+	model = bench.model;
+	bench.model = meanwhile.at_seal;
+	assert_snapshot(&bench, &absorbed);
+	bench.model = model;
+	shut(&bench);
+	reopen(&bench);
+	assert_image(&bench);
+	snapshot_release(&absorbed);
+	free(meanwhile.at_seal);
+	end(&bench);
+}
+
 /* Backed up by its map: only what was written is read, and nothing changes in
  * the image. With another chunk size all is read, and it is the same disk. */
 static void backed_up_by_the_map(void **state)
@@ -492,6 +614,33 @@ static void exported(void **state)
 	end(&bench);
 }
 
+/* A head that names another image's pin takes it from nobody. */
+static void the_pin_of_another(void **state)
+{
+	struct bench bench;
+	struct err err = { 0 };
+	struct image_base_info theirs;
+	char *evil;
+
+	begin_disk(&bench, state);
+	create(&bench, 0);
+	assert_done(image_read_base_info(bench.rig->real, bench.path, &theirs,
+					 &err),
+		    &err);
+	theirs.root[0] ^= 1;
+	evil = strdup(engine_rig_path(bench.rig, "evil.vsi"));
+	assert_non_null(evil);
+	assert_done(image_create(bench.rig->real, evil, 4096, &theirs, &err),
+		    &err);
+	assert_int_equal(
+		vms_live_remove(bench.rig->vms, bench.rig->real, evil, &err),
+		-EPERM);
+	assert_int_equal(count_pins(&bench, &bench.snapshot.volumes[0].root),
+			 1);
+	free(evil);
+	end(&bench);
+}
+
 static void another_store(void **state)
 {
 	struct vms_live_options options = { .mode = IMAGE_READ_ONLY };
@@ -518,8 +667,12 @@ int main(void)
 		RIG_TEST(absorbed_reads_little),
 		RIG_TEST(other_sizes),
 		RIG_TEST(from_nothing),
+		RIG_TEST(absorb_broken_off),
+		RIG_TEST(a_pin_without_a_snapshot),
+		RIG_TEST(written_meanwhile),
 		RIG_TEST(backed_up_by_the_map),
 		RIG_TEST(exported),
+		RIG_TEST(the_pin_of_another),
 		RIG_TEST(another_store),
 	};
 

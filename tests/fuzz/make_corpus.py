@@ -65,6 +65,37 @@ def raw_frame(data):
     return head + struct.pack("<I", len(data) << 3 | 1)[:3] + data
 
 
+def image_head(flags=0, base=b""):
+    body = struct.pack("<8sIIIIQ16sQQQ", b"VSIMAGE", 1, 0, 0, flags, 2,
+                       b"i" * 16, 1 << 30, 1, 2)
+    return (body + base).ljust(4096, b"\0")
+
+
+def image_base():
+    return struct.pack("<16s32sIIQ32s16s136s1024s", b"s" * 16, b"r" * 32, 16, 0,
+                       1 << 29, b"n" * 32, b"p" * 16, b"vda", b"/store")
+
+
+def image_record(sequence, *items):
+    body = struct.pack("<4sIQ16s", b"VSJR", len(items), sequence, b"l" * 16)
+    body += b"".join(struct.pack("<QQ", *item) for item in items)
+    return b"l" * 16 + struct.pack("<Q", sequence) + body.ljust(512, b"\0")
+
+
+def image_layer(clusters, *pieces):
+    return bytes(24) + bytes([clusters]) + b"".join(pieces)
+
+
+def image_items(*items):
+    return bytes([1, len(items)]) + b"".join(
+        struct.pack("<QQ", *item) for item in items)
+
+
+def image_sector(number, *entries):
+    return bytes([0, number, len(entries)]) + b"".join(
+        struct.pack("<BQ", *entry) for entry in entries)
+
+
 def main():
     write("config", "default", config())
     write("config", "plaintext", config(-7, 1))
@@ -91,6 +122,19 @@ def main():
         struct.pack("<I", 100 << 3 | 3)[:3] + b"z"))
     write("codec_decode", "skippable", coded(
         5, 1, bytes.fromhex("502a4d1800000000") + raw_frame(b"hello")))
+    write("image_head", "blank", image_head())
+    write("image_head", "base", image_head(1, image_base()))
+    whole, two = 0xffff << 48 | 1, 9 << 48 | 2
+    write("image_journal", "two", image_record(7, (0, whole), (900, two)))
+    write("image_journal", "wrap", image_record(8))
+    write("image_layer", "empty", image_layer(0))
+    write("image_layer", "journal", image_layer(
+        3, image_items((0, whole), (70, two), (0, 0xffff << 48))))
+    write("image_layer", "map", image_layer(
+        3, image_sector(0, (0, 0xffff << 48), (5, 0)), image_items((1, whole)),
+        image_sector(1, (1, 1 << 48))))
+    write("image_layer", "past", image_layer(
+        1, image_items((1 << 30, whole), (3, 1 << 48 | 77))))
     write("entry", "raw", entry(116, 0, 100, 0))
     write("entry", "zstd", entry(60, 1, 100, 1))
     for name, spec in (("name", "web"), ("latest", "web@latest"),

@@ -13,7 +13,7 @@
 #include "tests/sim/sim.h"
 
 #define HEAD "/d.vsi"
-#define SIZE (64ULL << 20)
+#define SIZE (8ULL << 20)
 
 struct input {
 	const uint8_t *at;

@@ -489,15 +489,19 @@ static int run_fetch(struct run *run, struct err *err)
 	return r ? r : target_finish(&run->target, err);
 }
 
+/* Damage stays where it is however often one goes on. */
 static void warn_partial(const struct run *run, struct err *err)
 {
+	const char *way = "--delta goes on with it";
+
+	if (err && err->code == -EBADMSG)
+		way = "--skip-damaged restores all but the damage";
 	if (err && run->target.kind == TARGET_FILE && run->target.partial) {
 		size_t used = strlen(err->text);
 
-		snprintf(
-			err->text + used, sizeof(err->text) - used,
-			" (what is there so far stands in '%.300s'; --delta goes on with it)",
-			run->target.partial);
+		snprintf(err->text + used, sizeof(err->text) - used,
+			 " (what is there so far stands in '%.300s'; %s)",
+			 run->target.partial, way);
 	}
 }
 

@@ -12,7 +12,7 @@ pack=$(find store/packs -type f -printf '%s %p\n' | sort -n | tail -1 | cut -d' 
 # In the midst of the first data chunks (64 KiB of random bytes each).
 printf 'XXXXXXXX' | dd of="$pack" bs=1 seek=200000 conv=notrunc status=none
 expect 3 vmsnap restore vm out.raw
-errs '^vmsnap: restore: '
+errs '^vmsnap: restore: .*--skip-damaged'
 [ ! -e out.raw ]
 expect 8 vmsnap restore vm out.raw --skip-damaged --json
 errs '[0-9]+ bytes at [0-9]+'

@@ -288,6 +288,11 @@ static int write_copy(const char *path, const struct bytes *text,
 	size_t at = 0;
 	int r;
 
+	if (fd < 0 && errno == EEXIST)
+		return err_set(err, -EEXIST,
+			       "'%s' exists; a copy is never written over: "
+			       "give another name",
+			       path);
 	if (fd < 0)
 		return err_sys(err, -errno, "'%s'", path);
 	while (at < text->size) {
@@ -331,6 +336,10 @@ int cmd_key_export(struct cli *cli, struct err *err)
 		r = write_copy(path, &text, err);
 	else if (r == 0)
 		say("%.*s", (int)text.size, (const char *)text.data);
+	if (r == 0 && strcmp(path, "-") && cli_talks(cli))
+		say("recovery copy written to %s: print it, and keep it away "
+		    "from the store\n",
+		    path);
 	backend_close(backend);
 	bytes_release_secret(&text);
 	io_free(io);

@@ -8,10 +8,12 @@ vmsnap init -q
 disk d.raw 100000 1
 vmsnap backup -q vm d.raw
 expect 0 vmsnap key export copy
+says 'written to copy'
 [ "$(stat -c %a copy)" = 600 ]
 expect 0 vmsnap key export
 same copy out
 expect 1 vmsnap key export copy
+errs "'copy' exists"
 strings copy | grep -q 'correct horse' && fail "the passphrase is in the copy"
 expect 0 vmsnap key add --from copy
 says 'none was missing'

@@ -8,6 +8,7 @@
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/un.h>
+#include <unistd.h>
 
 #include "cli/cli.h"
 #include "cli/door.h"
@@ -58,6 +59,23 @@ static int check_addresses(struct nbd *nbd, struct err *err)
 	return integer_parse("--port", port, 1, 65535, &number, err);
 }
 
+/* nbdkit would say it too, without a word on what it was for. */
+static int check_directory(const char *path, struct err *err)
+{
+	char directory[ARGUMENT_MAX];
+	char *slash;
+
+	snprintf(directory, sizeof(directory), "%s", path);
+	slash = strrchr(directory, '/');
+	if (!slash)
+		return 0;
+	slash[slash == directory] = '\0';
+	if (access(directory, W_OK | X_OK) < 0)
+		return err_sys(err, -errno, "--socket '%s': '%s'", path,
+			       directory);
+	return 0;
+}
+
 /* A socket that nobody serves any more is in the way of bind(). */
 static int clear_socket(const char *path, struct err *err)
 {
@@ -74,7 +92,7 @@ static int clear_socket(const char *path, struct err *err)
 		unlink(path);
 	else if (errno != ENOENT)
 		return err_sys(err, -errno, "--socket '%s'", path);
-	return 0;
+	return check_directory(path, err);
 }
 
 static int choose_disk(struct nbd *nbd, const struct snapshot *snapshot,

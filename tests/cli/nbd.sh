@@ -88,4 +88,6 @@ expect 2 vmsnap nbd two --socket x
 errs 'disk'
 expect 4 vmsnap nbd two --disk nono --socket x
 expect 4 vmsnap nbd nono --socket x
+expect 4 vmsnap nbd web --socket nodir/x
+errs "^vmsnap: nbd: --socket .nodir/x"
 expect 7 env VMSNAP_PASSPHRASE=wrong "$VMSNAP" nbd web --socket x

@@ -55,8 +55,8 @@ static int open_file(struct dir_backend *dir, const char *name, int *out,
 	file = dir->io->ops->open(dir->io, path, IO_READ_ONLY | IO_NO_FOLLOW,
 				  NULL);
 	if (file == -ENOENT)
-		return err_set(err, -ENOENT, "'%s' is not in the store '%s'",
-			       name, dir->shown);
+		return err_set(err, -ENOENT, "'%s' has no '%s'", dir->shown,
+			       name);
 	if (file == -ELOOP)
 		return err_set(err, -ELOOP,
 			       "'%s/%s' is a symbolic link: a store has none",

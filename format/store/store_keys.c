@@ -132,8 +132,8 @@ static int try_slots(struct store *store, const struct slots *slots,
 		     size_t size, struct err *err)
 {
 	int last = err_set(err, -EKEYREJECTED,
-			   "the passphrase opens none of the store's %zu key "
-			   "slots",
+			   "the passphrase opens none of the store's key "
+			   "slots (%zu)",
 			   slots_good(slots));
 
 	for (size_t n = 0; n < slots->count; n++) {

@@ -7,6 +7,7 @@ set -euo pipefail
 disk d.raw 100000 1
 expect 4 vmsnap list
 expect 4 vmsnap backup vm d.raw
+errs "not a store .*'[^']*store' has no 'config'"
 [ ! -e store ]
 mkdir empty full
 echo mine >full/file

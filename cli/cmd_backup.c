@@ -163,13 +163,13 @@ static int tell(const struct cli *cli, const struct snapshot *s,
 	else
 		say("%s%s%s, snapshot %s: ", s->name, s->label[0] ? "@" : "",
 		    s->label, short_id(id, &s->id));
-	say("%s in %zu disk%s, %s read, %s new in %llu chunks, %s stored, "
+	say("%s in %zu disk%s, %s read, %s new in %llu chunk%s, %s stored, "
 	    "%.1f s\n",
 	    size_text(a, t->logical_bytes), s->volume_count,
 	    s->volume_count == 1 ? "" : "s", size_text(b, t->scanned_bytes),
 	    size_text(c, t->new_content_bytes),
-	    (unsigned long long)t->new_chunks, size_text(d, t->stored_bytes),
-	    (double)t->elapsed_us / 1e6);
+	    (unsigned long long)t->new_chunks, t->new_chunks == 1 ? "" : "s",
+	    size_text(d, t->stored_bytes), (double)t->elapsed_us / 1e6);
 	return 0;
 }
 

@@ -123,11 +123,14 @@ static int tell(const struct cli *cli, const struct vms_check_result *result,
 	}
 	status = tell_errors(cli, result);
 	if (cli_talks(cli))
-		say("%llu snapshots, %llu chunks, %llu packs, %s of data read: "
-		    "%zu error%s\n",
+		say("%llu snapshot%s, %llu chunk%s, %llu pack%s, "
+		    "%s of data read: %zu error%s\n",
 		    (unsigned long long)result->snapshots,
+		    result->snapshots == 1 ? "" : "s",
 		    (unsigned long long)result->chunks,
+		    result->chunks == 1 ? "" : "s",
 		    (unsigned long long)result->packs,
+		    result->packs == 1 ? "" : "s",
 		    size_text(size, result->read_bytes), result->error_count,
 		    result->error_count == 1 ? "" : "s");
 	return status;

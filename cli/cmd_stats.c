@@ -120,15 +120,16 @@ static void tell_text(const struct vms_stats *s)
 	say("snapshots     %zu\n", s->snapshot_count);
 	say("logical       %s, data %s\n", size_text(a, s->logical_bytes),
 	    size_text(b, s->data_bytes));
-	say("unique        %s in %llu chunks (dedup %.2f)\n",
+	say("unique        %s in %llu chunk%s (dedup %.2f)\n",
 	    size_text(a, s->unique_bytes), (unsigned long long)s->chunks,
-	    ratio(s->data_bytes, s->unique_bytes));
+	    s->chunks == 1 ? "" : "s", ratio(s->data_bytes, s->unique_bytes));
 	say("stored        %s (compression %.2f)\n",
 	    size_text(a, s->unique_stored_bytes),
 	    ratio(s->unique_bytes, s->unique_stored_bytes));
-	say("store         %s: %llu packs, %llu tables, %llu tree nodes\n",
+	say("store         %s: %llu pack%s, %llu table%s, %llu tree nodes\n",
 	    size_text(a, s->store_bytes), (unsigned long long)s->packs,
-	    (unsigned long long)s->tables, (unsigned long long)s->nodes);
+	    s->packs == 1 ? "" : "s", (unsigned long long)s->tables,
+	    s->tables == 1 ? "" : "s", (unsigned long long)s->nodes);
 	say("unreferenced  %s\n", size_text(a, s->unreferenced_bytes));
 	if (s->snapshot_count)
 		say("\n%-24s %-19s %10s %10s %10s\n", "SNAPSHOT", "TIME",

@@ -8,7 +8,7 @@ vmsnap init -q
 disk d.raw 8000000 1
 vmsnap backup -q vm d.raw
 expect 0 vmsnap check
-says '1 snapshots, [0-9]+ chunks, [0-9]+ packs'
+says '1 snapshot, [0-9]+ chunks, [0-9]+ packs'
 expect 0 vmsnap check --json
 holds "d['read_bytes'] == 0 and d['chunks'] > 50"
 expect 0 vmsnap check --json --read-data

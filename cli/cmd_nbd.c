@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * vmsnap nbd: finds the disk, then becomes nbdkit with our plugin. The plugin
- * gets the snapshot's id, so that NAME@latest stays what it is now.
+ * gets the snapshot's id, so that NAME@latest stays what it is now. An image is
+ * opened here once, so that what is wrong with it, or that it is in use, is
+ * told as by every other verb; it is closed again before the plugin opens it.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -20,7 +22,8 @@ struct nbd {
 	struct cli *cli;
 	char plugin[PATH_MAX];
 	char store[ARGUMENT_MAX], snapshot[ID_HEX_SIZE + 16];
-	char disk[NAME_MAX_SIZE + 16], passphrase[48];
+	char disk[NAME_MAX_SIZE + 16], image[ARGUMENT_MAX], passphrase[48];
+	struct image_base_info base; /* of the image */
 	char address[128], socket[ARGUMENT_MAX];
 	const char *port;
 };
@@ -135,6 +138,90 @@ static int find_snapshot(struct nbd *nbd, struct err *err)
 	return 0;
 }
 
+/* Without -s or VMSNAP_STORE the image knows where its base is. */
+static int open_base(struct nbd *nbd, struct vms **out, struct err *err)
+{
+	struct options *options = &nbd->cli->options;
+	const char *location;
+
+	if (cli_location(nbd->cli, &location, NULL) < 0) {
+		options->given[OPT_STORE] = true;
+		options->value[OPT_STORE] = nbd->base.store;
+	}
+	nbd->cli->keep_passphrase = true;
+	return cli_open(nbd->cli, STORE_READ, false, out, err);
+}
+
+static int try_image(struct nbd *nbd, struct vs_io *io, const char *path,
+		     struct err *err)
+{
+	autovms struct vms *vms = NULL;
+	struct vms_live *live = NULL;
+	struct vms_live_options options = {
+		.io = io,
+		.path = path,
+		.mode = cli_given(nbd->cli, OPT_WRITABLE) ? IMAGE_READ_WRITE
+							  : IMAGE_READ_ONLY,
+	};
+	int r = image_read_base_info(io, path, &nbd->base, err);
+
+	if (r == 0 && nbd->base.present)
+		r = open_base(nbd, &vms, err);
+	if (r < 0)
+		return r;
+	options.vms = vms;
+	r = vms_live_open(&live, &options, err);
+	return r ? r : vms_live_close(live, err);
+}
+
+static int find_image(struct nbd *nbd, struct err *err)
+{
+	const char *path = cli_value(nbd->cli, OPT_IMAGE);
+	struct vs_io *io = io_new(err);
+	int r;
+
+	if (!io)
+		return err->code;
+	r = try_image(nbd, io, path, err);
+	io_free(io);
+	if (r == 0 && (size_t)snprintf(nbd->image, sizeof(nbd->image),
+				       "image=%s", path) >= sizeof(nbd->image))
+		r = err_set(err, -ENAMETOOLONG, "the image's path");
+	return r;
+}
+
+static int check_what(const struct cli *cli, struct err *err)
+{
+	if (cli_given(cli, OPT_IMAGE) == (cli->options.argument_count == 1))
+		return err_set(err, -EINVAL,
+			       "what? Give a SNAPSHOT or --image FILE");
+	if (cli_given(cli, OPT_IMAGE) && cli_given(cli, OPT_DISK))
+		return err_set(err, -EINVAL, "--disk: an image is one disk");
+	return 0;
+}
+
+static int find_store(struct nbd *nbd, struct err *err)
+{
+	const char *location;
+	int r;
+
+	if (nbd->image[0] && !nbd->base.present)
+		return 0;
+	r = cli_location(nbd->cli, &location, err);
+	if (r < 0)
+		return r;
+	if ((size_t)snprintf(nbd->store, sizeof(nbd->store), "store=%s",
+			     location) >= sizeof(nbd->store))
+		return err_set(err, -ENAMETOOLONG, "the store's path");
+	return 0;
+}
+
+static void word_unless_empty(struct door_words *words, const char *word)
+{
+	if (*word)
+		door_word(words, word);
+}
+
 static int run(struct nbd *nbd, int fd, struct err *err)
 {
 	struct door_words words = { 0 };
@@ -142,7 +229,8 @@ static int run(struct nbd *nbd, int fd, struct err *err)
 
 	door_word(&words, "nbdkit");
 	door_word(&words, "--foreground");
-	door_word(&words, "--readonly");
+	if (!cli_given(nbd->cli, OPT_WRITABLE))
+		door_word(&words, "--readonly");
 	if (nbd->port) {
 		door_word(&words, "--ipaddr");
 		door_word(&words, nbd->address);
@@ -153,9 +241,12 @@ static int run(struct nbd *nbd, int fd, struct err *err)
 		door_word(&words, nbd->socket);
 	}
 	door_word(&words, nbd->plugin);
-	door_word(&words, nbd->store);
-	door_word(&words, nbd->snapshot);
-	door_word(&words, nbd->disk);
+	word_unless_empty(&words, nbd->store);
+	word_unless_empty(&words, nbd->snapshot);
+	word_unless_empty(&words, nbd->disk);
+	word_unless_empty(&words, nbd->image);
+	if (cli_given(nbd->cli, OPT_WRITABLE))
+		door_word(&words, "writable=1");
 	if (fd >= 0) {
 		snprintf(nbd->passphrase, sizeof(nbd->passphrase),
 			 "passphrase-fd=%d", fd);
@@ -171,22 +262,19 @@ static int run(struct nbd *nbd, int fd, struct err *err)
 int cmd_nbd(struct cli *cli, struct err *err)
 {
 	struct nbd nbd = { .cli = cli };
-	const char *location;
 	int fd = -1, r;
 
-	r = check_addresses(&nbd, err);
+	r = check_what(cli, err);
+	if (r == 0)
+		r = check_addresses(&nbd, err);
 	if (r == 0)
 		r = door_find("nbdkit-vmsnap-plugin.so", nbd.plugin, err);
 	if (r == 0)
-		r = find_snapshot(&nbd, err);
+		r = cli_given(cli, OPT_IMAGE) ? find_image(&nbd, err)
+					      : find_snapshot(&nbd, err);
 	if (r == 0)
-		r = cli_location(cli, &location, err);
-	if (r < 0)
-		return r;
-	if ((size_t)snprintf(nbd.store, sizeof(nbd.store), "store=%s",
-			     location) >= sizeof(nbd.store))
-		return err_set(err, -ENAMETOOLONG, "the store's path");
-	if (!nbd.port)
+		r = find_store(&nbd, err);
+	if (r == 0 && !nbd.port)
 		r = clear_socket(nbd.socket, err);
 	if (r == 0)
 		r = door_passphrase(cli, &fd, err);

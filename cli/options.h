@@ -51,6 +51,8 @@ enum option {
 	OPT_SOCKET,
 	OPT_PORT,
 	OPT_REPAIR,
+	OPT_IMAGE,
+	OPT_WRITABLE,
 	OPT_COUNT
 };
 #define OPT_BIT(option) (1ULL << (option))

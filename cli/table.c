@@ -97,6 +97,13 @@ const struct option_info option_table[OPT_COUNT] = {
 		       .value = "[ADDRESS:]N",
 		       .help = "serve on a TCP port of this host" },
 	[OPT_REPAIR] = { .name = "repair", .help = "mend what can be mended" },
+	[OPT_IMAGE] = { .name = "image",
+			.value = "FILE",
+			.complete = COMPLETE_FILE,
+			.help = "a live image instead of a snapshot" },
+	[OPT_WRITABLE] = { .name = "writable",
+			   .help = "write to it; to a snapshot: a throw-away "
+				   "layer" },
 };
 
 const struct verb verb_table[] = {
@@ -188,12 +195,12 @@ const struct verb verb_table[] = {
 	  .help = "show all snapshots as files in a directory",
 	  .run = cmd_mount },
 	{ .name = "nbd",
-	  .arguments = "SNAPSHOT",
-	  .arguments_min = 1,
+	  .arguments = "[SNAPSHOT]",
 	  .arguments_max = 1,
-	  .options =
-		  OPT_BIT(OPT_DISK) | OPT_BIT(OPT_SOCKET) | OPT_BIT(OPT_PORT),
-	  .help = "serve a disk over NBD, read-only",
+	  .options = OPT_BIT(OPT_IMAGE) | OPT_BIT(OPT_DISK) |
+		     OPT_BIT(OPT_WRITABLE) | OPT_BIT(OPT_SOCKET) |
+		     OPT_BIT(OPT_PORT),
+	  .help = "serve a disk or a live image over NBD",
 	  .run = cmd_nbd },
 	{ .name = "image create",
 	  .arguments = "FILE",

@@ -138,13 +138,12 @@ static int find_snapshot(struct nbd *nbd, struct err *err)
 	return 0;
 }
 
-/* Without -s or VMSNAP_STORE the image knows where its base is. */
+/* Without -s the image knows where its base is. */
 static int open_base(struct nbd *nbd, struct vms **out, struct err *err)
 {
 	struct options *options = &nbd->cli->options;
-	const char *location;
 
-	if (cli_location(nbd->cli, &location, NULL) < 0) {
+	if (!options->given[OPT_STORE] && nbd->base.store[0]) {
 		options->given[OPT_STORE] = true;
 		options->value[OPT_STORE] = nbd->base.store;
 	}

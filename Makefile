@@ -33,6 +33,9 @@ ALL_LDFLAGS := -pthread -Wl,-z,relro,-z,now $(LDFLAGS)
 ifneq ($(SANITIZE),)
 ALL_CFLAGS += -fsanitize=$(SANITIZE) -fno-omit-frame-pointer \
 	-fno-sanitize-recover=all -DSANITIZED=1
+# gcc's guesses about values go astray in instrumented code.
+ALL_CFLAGS += $(if $(findstring clang,$(CC)),,-Wno-format-truncation \
+	-Wno-maybe-uninitialized)
 ALL_LDFLAGS += -fsanitize=$(SANITIZE)
 endif
 ifneq ($(FUZZ),)

@@ -129,7 +129,7 @@ struct volume live_base_volume(const struct image_base_info *info)
 		.chunk_log2 = info->chunk_log2,
 	};
 
-	snprintf(volume.name, sizeof(volume.name), "%s",
+	snprintf(volume.name, sizeof(volume.name), "%.128s",
 		 name_is_valid(info->disk, strlen(info->disk)) ? info->disk
 							       : "disk0");
 	memcpy(volume.root.b, info->root, ID_SIZE);

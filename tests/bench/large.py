@@ -72,7 +72,7 @@ class Large:
                     [os.path.join(self.programs, "snapshots_bench"), store,
                      str(count)], check=True, stdout=subprocess.DEVNULL)
                 self.run(f"list of {count:,} snapshots", *command, "list",
-                         "--json", limit_mib=192)
+                         limit_mib=192)
             self.run(f"backup of 16 MiB, {count:,} snapshots in the store",
                      *command, "backup", "--json", "first", disk,
                      limit_mib=192)

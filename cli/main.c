@@ -8,26 +8,12 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/prctl.h>
-#include <sys/resource.h>
 
 #include "cli/cli.h"
 #include "cli/progress.h"
 #include "cli/report.h"
 #include "cli/text.h"
 #include "vmsnap/version.h"
-
-/* LeakSanitizer needs ptrace on its own process. */
-static void harden(void)
-{
-#ifndef SANITIZED
-	const struct rlimit none = { 0, 0 };
-
-	prctl(PR_SET_DUMPABLE, 0);
-	setrlimit(RLIMIT_CORE, &none);
-#endif
-	signal(SIGPIPE, SIG_IGN);
-}
 
 /* A store's file must never become descriptor 1. */
 static int fill_standard(struct cli *cli)
@@ -221,7 +207,7 @@ int main(int argc, char **argv)
 	enum status status;
 	int r;
 
-	harden();
+	vms_harden_process();
 	if (fill_standard(&cli) < 0)
 		return STATUS_FAILED;
 	r = run(&cli, argc, argv, &err);

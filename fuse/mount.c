@@ -15,8 +15,6 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/prctl.h>
-#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/vfs.h>
 #include <syslog.h>
@@ -349,24 +347,13 @@ static int run_background(struct mount *mount, struct err *err)
 	return 0;
 }
 
-static void harden(void)
-{
-#ifndef SANITIZED
-	const struct rlimit none = { 0, 0 };
-
-	prctl(PR_SET_DUMPABLE, 0);
-	setrlimit(RLIMIT_CORE, &none);
-#endif
-	signal(SIGPIPE, SIG_IGN);
-}
-
 int main(int argc, char **argv)
 {
 	static struct mount mount = { .passphrase_fd = -1 };
 	struct err err = { 0 };
 	int r;
 
-	harden();
+	vms_harden_process();
 	r = parse(&mount, argc, argv, &err);
 	if (r == 0)
 		r = resolve(&mount, &err);

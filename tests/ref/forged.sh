@@ -4,17 +4,8 @@
 # check ends with 3 or 6 as the list says, a restore refuses or is right.
 set -eu
 
-ref=$TOP/tests/ref
-python=/usr/bin/python3
 cd "$TMP"
-
-if ! "$python" -c 'import cryptography, zstandard' 2>/dev/null; then
-	echo "needs python3-cryptography and python3-zstandard"
-	exit 77
-fi
-if [ ! -x "$VMSNAP" ]; then
-	echo "no vmsnap command has been built"
-	exit 77
-fi
+. "$TOP/tests/ref/lib.sh"
+needs_command
 
 "$python" "$ref/forged.py" "$VMSNAP"

@@ -3,23 +3,9 @@
 # The second reader restores, byte for byte, what the command has stored.
 set -eu
 
-ref=$TOP/tests/ref
-python=/usr/bin/python3
 cd "$TMP"
-
-if ! "$python" -c 'import cryptography, zstandard' 2>/dev/null; then
-	echo "needs python3-cryptography and python3-zstandard"
-	exit 77
-fi
-if [ ! -x "$VMSNAP" ]; then
-	echo "no vmsnap command has been built"
-	exit 77
-fi
-
-fail() {
-	echo "restore.sh: $*" >&2
-	exit 1
-}
+. "$TOP/tests/ref/lib.sh"
+needs_command
 
 # A disk with random and repeated content, holes, and a short last chunk.
 head -c 5000000 /dev/urandom >disk.0

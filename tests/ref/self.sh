@@ -3,19 +3,8 @@
 # The second reader against its own writer and forgeries: no command needed.
 set -eu
 
-ref=$TOP/tests/ref
-python=/usr/bin/python3
 cd "$TMP"
-
-if ! "$python" -c 'import cryptography, zstandard' 2>/dev/null; then
-	echo "needs python3-cryptography and python3-zstandard"
-	exit 77
-fi
-
-fail() {
-	echo "self.sh: $*" >&2
-	exit 1
-}
+. "$TOP/tests/ref/lib.sh"
 
 if command -v xxhsum >/dev/null; then
 	for size in 0 1 3 4 8 9 16 17 40 72 88 128 129 240 241 320 1025 4097; do

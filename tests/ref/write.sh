@@ -3,23 +3,9 @@
 # The command reads stores that were written from the page alone.
 set -eu
 
-ref=$TOP/tests/ref
-python=/usr/bin/python3
 cd "$TMP"
-
-if ! "$python" -c 'import cryptography, zstandard' 2>/dev/null; then
-	echo "needs python3-cryptography and python3-zstandard"
-	exit 77
-fi
-if [ ! -x "$VMSNAP" ]; then
-	echo "no vmsnap command has been built"
-	exit 77
-fi
-
-fail() {
-	echo "write.sh: $*" >&2
-	exit 1
-}
+. "$TOP/tests/ref/lib.sh"
+needs_command
 
 status() {
 	want=$1

@@ -359,10 +359,9 @@ struct vms_absorb {
 	void *warn_arg;
 };
 /*
- * Seals the image, puts what its layers hold into the store, and swaps the
- * base for the new root, under running requests; the caller sees to it that
- * nothing is under way when it is called until `sealed` (may be NULL) has been
- * told. Reads only what was written. *out (may be NULL without a name) is the
+ * Seals the image (image_seal()), puts what its layers hold into the store,
+ * and swaps the base for the new root, under running requests; `sealed` (may
+ * be NULL) is told when the seal is done. Reads only what was written. *out (may be NULL without a name) is the
  * snapshot, or only its volume and totals; the caller's to release. Broken off
  * at any point nothing is lost, and it can be run again. `vms` was opened for
  * writing.

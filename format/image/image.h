@@ -143,15 +143,18 @@ int image_discard(struct image_queue *queue, uint64_t length, uint64_t offset);
 
 /*
  * Everything completed before this call belongs to the sealed layers,
- * everything submitted after it to the new top. The caller sees to it that
- * nothing is under way. O(1), waits for no device as long as a layer stands
+ * everything submitted after it to the new top. What is under way goes to
+ * either, each 64 KiB of it for itself, as it may at a loss of power; so what
+ * is sealed is a state that the disk may have had, to whoever waits for one
+ * write before the next. O(1), waits for no device as long as a layer stands
  * prepared (image_prepare() makes one; open and a finished seal do it
  * themselves in the background where threads are allowed). *layer: the number
  * of the layer that is sealed now.
  */
 int image_seal(struct image *image, uint64_t *layer, struct err *err);
 int image_prepare(struct image *image, struct err *err);
-/* Wait until layer `layer` and all beneath are durable and marked sealed. */
+/* Wait until layer `layer` and all beneath are durable and marked sealed. What
+ * was under way at the seal is waited for: its queues are reaped by others. */
 int image_seal_wait(struct image *image, uint64_t layer, struct err *err);
 
 /*

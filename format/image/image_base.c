@@ -102,6 +102,8 @@ int image_swap_base(struct image *image, uint64_t layer,
 
 	if (!r && !ref)
 		r = err_set(err, -ENOMEM, "out of memory for a base");
+	if (!r)
+		r = image_wait_writers(image, layer, err);
 	if (!r) {
 		ref->base = base;
 		pthread_mutex_lock(&image->commit_lock);

@@ -450,6 +450,7 @@ static struct image *image_new(struct vs_io *io, const char *path,
 	pthread_mutex_init(&image->lock, NULL);
 	pthread_cond_init(&image->job_there, NULL);
 	pthread_cond_init(&image->background_there, NULL);
+	pthread_cond_init(&image->writers_gone, NULL);
 	return image;
 }
 
@@ -470,6 +471,7 @@ static void image_free(struct image *image)
 	}
 	if (image->file >= 0)
 		image->io->ops->close(image->io, image->file);
+	pthread_cond_destroy(&image->writers_gone);
 	pthread_cond_destroy(&image->background_there);
 	pthread_cond_destroy(&image->job_there);
 	pthread_mutex_destroy(&image->lock);

@@ -126,6 +126,7 @@ struct layer {
 	unsigned refs;  /* stacks that have it; by image->lock, as all below */
 	int file;       /* -1: closed for now */
 	unsigned users; /* of the file, now */
+	unsigned writers; /* parts under way that may write to it */
 	uint64_t last_used;
 	bool broken; /* nothing can be read from it */
 	bool sealed; /* durable and marked so */
@@ -326,6 +327,9 @@ void part_finish(struct part *part);
 void queue_post(struct part *part);
 /* By image->lock: have a helper (or the next reap) go on with it. */
 void part_to_helper(struct part *part);
+/* The stack as it is now; who changes the disk counts as a writer of its top.
+ * By image->lock. */
+void part_take_stack(struct part *part);
 /* Lets go of unit, page and stack. By image->lock. */
 void part_release(struct part *part);
 
@@ -374,7 +378,11 @@ int image_commit(struct image *image, struct stack *stack, size_t count,
  * after it, with `seal` it is marked as sealed too. By commit_lock. */
 int layer_commit(struct layer *layer, bool checkpoint, bool seal,
 		 struct err *err);
-/* image_seal.c: finish the sealed layers up to this number. By commit_lock. */
+/* image_seal.c: nobody writes to the sealed layers up to this number any more.
+ * -EBUSY: somebody does, and there are no threads to wait for. By no lock. */
+int image_wait_writers(struct image *image, uint64_t number, struct err *err);
+/* Finish the sealed layers up to this number, but for what is still written
+ * to. By commit_lock. */
 int image_finish_seals(struct image *image, uint64_t number, struct err *err);
 int image_prepare_locked(struct image *image, struct err *err);
 
@@ -409,6 +417,7 @@ struct image {
 	struct part_list flushes; /* for the background */
 	bool want_prepare, want_finish, want_checkpoint, stopping;
 	pthread_cond_t job_there, background_there;
+	pthread_cond_t writers_gone; /* from a layer that was sealed */
 	pthread_t slow_threads[SLOW_THREADS];
 	unsigned slow_count, slow_idle;
 	pthread_t background;

@@ -142,7 +142,7 @@ void read_start(struct part *part)
 
 	span(part, &first, &last);
 	image_lock(image);
-	part->stack = stack_get(image->stack);
+	part_take_stack(part);
 	if (!unit_acquire(part, part->offset / IMAGE_CLUSTER_SIZE, false)) {
 		image_unlock(image);
 		return;

@@ -177,6 +177,29 @@ void part_finish(struct part *part)
 	drop_pending(part->queue, request, flushed);
 }
 
+static bool changes_disk(const struct part *part)
+{
+	return part->op == IMAGE_WRITE || part->op == IMAGE_DISCARD ||
+	       part->op == IMAGE_ZERO;
+}
+
+void part_take_stack(struct part *part)
+{
+	part->stack = stack_get(part->queue->image->stack);
+	if (changes_disk(part))
+		stack_top(part->stack)->writers++;
+}
+
+/* A layer that is sealed meanwhile can be finished when its last one goes. */
+static void writer_goes(struct image *image, struct layer *layer)
+{
+	if (--layer->writers || layer == stack_top(image->stack))
+		return;
+	image->want_finish = true;
+	helper_wake_background(image);
+	pthread_cond_broadcast(&image->writers_gone);
+}
+
 void part_release(struct part *part)
 {
 	struct image *image = part->queue->image;
@@ -189,6 +212,8 @@ void part_release(struct part *part)
 	if (part->stack) {
 		struct stack *stack = part->stack;
 
+		if (changes_disk(part))
+			writer_goes(image, stack_top(stack));
 		part->stack = NULL;
 		stack_put(image, stack);
 	}
@@ -244,7 +269,7 @@ static void start_discard(struct image_queue *queue,
 		return;
 	}
 	image_lock(image);
-	part->stack = stack_get(image->stack);
+	part_take_stack(part);
 	part_to_helper(part);
 	image_unlock(image);
 }

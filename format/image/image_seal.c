@@ -137,6 +137,17 @@ static int finish_one(struct layer *layer, struct err *err)
 	return 0;
 }
 
+/* What was under way when it was sealed is still written to it. */
+static bool has_writers(struct layer *layer)
+{
+	bool some;
+
+	image_lock(layer->image);
+	some = layer->writers > 0;
+	image_unlock(layer->image);
+	return some;
+}
+
 int image_finish_seals(struct image *image, uint64_t number, struct err *err)
 {
 	struct stack *stack;
@@ -146,7 +157,8 @@ int image_finish_seals(struct image *image, uint64_t number, struct err *err)
 	stack = stack_get(image->stack);
 	image_unlock(image);
 	for (size_t i = 0; !r && i + 1 < stack->count; i++) {
-		if (stack->layers[i]->super.number > number)
+		if (stack->layers[i]->super.number > number ||
+		    has_writers(stack->layers[i]))
 			break;
 		r = finish_one(stack->layers[i], err);
 		if (!r)
@@ -157,6 +169,34 @@ int image_finish_seals(struct image *image, uint64_t number, struct err *err)
 	stack_put(image, stack);
 	image_unlock(image);
 	return r;
+}
+
+/* By image->lock: of a layer up to this one. */
+static bool any_writers(const struct image *image, uint64_t number)
+{
+	const struct stack *stack = image->stack;
+
+	for (size_t i = 0; i + 1 < stack->count; i++) {
+		if (stack->layers[i]->super.number <= number &&
+		    stack->layers[i]->writers)
+			return true;
+	}
+	return false;
+}
+
+int image_wait_writers(struct image *image, uint64_t number, struct err *err)
+{
+	bool busy;
+
+	image_lock(image);
+	/* Once there are none, there will be none. */
+	while ((busy = any_writers(image, number)) && image->threads)
+		pthread_cond_wait(&image->writers_gone, &image->lock);
+	image_unlock(image);
+	return busy ? err_set(err, -EBUSY,
+			      "image '%s': requests from before the seal are still under way",
+			      image->path)
+		    : 0;
 }
 
 int image_seal_wait(struct image *image, uint64_t layer, struct err *err)
@@ -172,6 +212,9 @@ int image_seal_wait(struct image *image, uint64_t layer, struct err *err)
 	if (layer >= top)
 		return err_set(err, -EINVAL, "layer %llu is not sealed",
 			       (unsigned long long)layer);
+	r = image_wait_writers(image, layer, err);
+	if (r < 0)
+		return r;
 	pthread_mutex_lock(&image->commit_lock);
 	r = image_finish_seals(image, layer, err);
 	pthread_mutex_unlock(&image->commit_lock);

@@ -107,7 +107,7 @@ void write_start(struct part *part)
 	int r;
 
 	image_lock(image);
-	part->stack = stack_get(image->stack);
+	part_take_stack(part);
 	top = top_for_write(image, part->stack);
 	if (!unit_acquire(part, part->offset / IMAGE_CLUSTER_SIZE, false)) {
 		image_unlock(image);

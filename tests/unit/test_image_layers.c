@@ -56,6 +56,50 @@ static void test_seal(void **state)
 	free_rig(&rig);
 }
 
+/* What is under way at a seal still gets into what is sealed, or above it; it
+ * is not lost, and the layer is not marked before. */
+static void test_seal_under_way(void **state)
+{
+	struct image_request requests[4] = { 0 }, *done[4];
+	struct rig rig;
+
+	(void)state;
+	make_rig(&rig, false);
+	do_write(&rig, 0, UNIT, 1);
+	ok(image_prepare(rig.image, &err));
+	for (unsigned i = 0; i < 4; i++) {
+		/* Whole units, a part of a block, a discard. */
+		requests[i].op = i < 3 ? IMAGE_WRITE : IMAGE_ZERO;
+		requests[i].offset = i * 2 * UNIT + (i == 2 ? 512 : 0);
+		requests[i].length = i == 2 ? 512 : UNIT;
+		requests[i].buffer = rig.model + requests[i].offset;
+		if (i < 3)
+			pattern_fill(requests[i].buffer, requests[i].length,
+				     requests[i].offset, i + 2);
+		image_submit(rig.queue, &requests[i]);
+	}
+	assert_int_equal(seal(&rig), 1);
+	assert_int_equal(image_seal_wait(rig.image, 1, &err), -EBUSY);
+	assert_false(rig.image->stack->layers[0]->sealed);
+	for (unsigned got = 0; got < 4;)
+		got += image_reap(rig.queue, 1, done + got, 4 - got);
+	for (unsigned i = 0; i < 4; i++)
+		assert_int_equal(requests[i].result, 0);
+	compare(&rig);
+	ok(image_seal_wait(rig.image, 1, &err));
+	assert_true(rig.image->stack->layers[0]->sealed);
+	/* All was submitted before the seal. */
+	compare_at(&rig, 1, rig.model);
+	sim_power_loss(rig.sim);
+	image_queue_free(rig.queue);
+	image_close(rig.image, NULL);
+	sim_power_loss(rig.sim);
+	open_rig(&rig, IMAGE_READ_WRITE);
+	compare_at(&rig, 1, rig.model);
+	compare(&rig);
+	free_rig(&rig);
+}
+
 struct extents {
 	struct {
 		uint64_t offset, length;
@@ -322,6 +366,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_seal),
+		cmocka_unit_test(test_seal_under_way),
 		cmocka_unit_test(test_extents),
 		cmocka_unit_test(test_swap),
 		cmocka_unit_test(test_resize),

@@ -12,12 +12,14 @@
 #include <cmocka.h>
 
 #include "format/image/image_private.h"
+#include "tests/rig/image_model.h"
 #include "tests/rig/image_rig.h"
 
-#define THREADS 4u
-#define REGION  (4ULL << 20)
-#define SIZE    (THREADS * REGION)
-#define DEPTH   8u
+#define THREADS   4u
+#define REGION    (4ULL << 20)
+#define SIZE      (THREADS * REGION)
+#define DEPTH     8u
+#define UNIT_SIZE IMAGE_CLUSTER_SIZE
 
 struct rig {
 	struct vs_io *io;
@@ -294,6 +296,149 @@ static void test_plain(void **state)
 	mix(io_new_plain(&err));
 }
 
+/* ---- seals under way ---- */
+
+#define SEALS  24u
+#define PIECES 5u /* of what a worker writes in one round */
+
+struct counter {
+	struct rig *rig;
+	uint64_t start;
+	_Atomic bool *stop;
+	int wrong;
+};
+
+/* Round after round into one piece after the other; each is done before the
+ * next begins. */
+static void *count_up(void *arg)
+{
+	struct counter *counter = arg;
+	struct image_queue *queue =
+		image_queue_new(counter->rig->image, 2, &err);
+	uint8_t *buffer = malloc(UNIT_SIZE);
+
+	for (uint64_t round = 1; !*counter->stop; round++) {
+		for (unsigned i = 0; i < PIECES; i++) {
+			uint64_t at = counter->start + i * UNIT_SIZE;
+
+			pattern_fill(buffer, UNIT_SIZE, at, round);
+			if (image_write(queue, buffer, UNIT_SIZE, at) ||
+			    (i == 2 && image_flush(queue)))
+				counter->wrong++;
+		}
+	}
+	free(buffer);
+	image_queue_free(queue);
+	return NULL;
+}
+
+static uint32_t round_of(const uint8_t *unit, uint64_t at)
+{
+	uint32_t mark = model_mark_of(unit, at);
+
+	for (size_t i = 512; i < UNIT_SIZE; i += 512)
+		assert_int_equal(model_mark_of(unit + i, at + i), mark);
+	return mark;
+}
+
+/* What is sealed is where one worker stood: the earlier pieces are of this
+ * round, the later ones of the one before; the one between, of which a part
+ * may be on its way, is one of both. */
+static void check_cut(struct rig *rig, uint64_t layer, unsigned worker,
+		      uint8_t *units)
+{
+	uint64_t start = worker * REGION;
+	uint32_t first, last;
+
+	assert_int_equal(image_read_at(rig->image, layer, units,
+				       PIECES * UNIT_SIZE, start),
+			 0);
+	first = last = round_of(units, start);
+	for (unsigned i = 1; i < PIECES; i++) {
+		uint32_t round =
+			round_of(units + i * UNIT_SIZE, start + i * UNIT_SIZE);
+
+		assert_true(round <= last);
+		last = round;
+	}
+	assert_true(first - last <= 1);
+}
+
+static void no_breach(void *arg, const char *file, const char *what,
+		      uint64_t offset, uint64_t length)
+{
+	(void)arg;
+	(void)offset;
+	(void)length;
+	fail_msg("%s: %s", file, what);
+}
+
+/* What is sealed stays as it is. */
+static void check_again(struct rig *rig, uint8_t *seen)
+{
+	uint8_t *units = malloc(PIECES * UNIT_SIZE);
+
+	assert_non_null(units);
+	for (unsigned i = 0; i < SEALS * 2; i++) {
+		assert_int_equal(image_read_at(rig->image, i / 2 + 1, units,
+					       PIECES * UNIT_SIZE,
+					       i % 2 * REGION),
+				 0);
+		assert_memory_equal(units, seen + i * PIECES * UNIT_SIZE,
+				    PIECES * UNIT_SIZE);
+	}
+	free(units);
+}
+
+static void test_seals_under_way(void **state)
+{
+	struct counter counters[2];
+	uint8_t *seen = malloc(SEALS * 2 * PIECES * UNIT_SIZE);
+	_Atomic bool stop = false;
+	pthread_t threads[2];
+	struct rig rig;
+
+	(void)state;
+	assert_non_null(seen);
+	make_rig(&rig, io_new(&err));
+	for (unsigned i = 0; i < 2; i++) {
+		counters[i] = (struct counter){ .rig = &rig,
+						.start = i * REGION,
+						.stop = &stop };
+		/* What is there before the first round. */
+		memset(rig.base + counters[i].start, 0, PIECES * UNIT_SIZE);
+	}
+	ok(image_close(rig.image, &err));
+	open_image(&rig);
+	for (unsigned i = 0; i < 2; i++)
+		assert_int_equal(pthread_create(&threads[i], NULL, count_up,
+						&counters[i]),
+				 0);
+	for (uint64_t n = 0; n < SEALS; n++) {
+		uint64_t layer;
+
+		ok(image_seal(rig.image, &layer, &err));
+		assert_int_equal(layer, n + 1);
+		ok(image_seal_wait(rig.image, layer, &err));
+		for (unsigned i = 0; i < 2; i++)
+			check_cut(&rig, layer, i,
+				  seen + (n * 2 + i) * PIECES * UNIT_SIZE);
+	}
+	stop = true;
+	for (unsigned i = 0; i < 2; i++) {
+		pthread_join(threads[i], NULL);
+		assert_int_equal(counters[i].wrong, 0);
+	}
+	check_again(&rig, seen);
+	ok(image_close(rig.image, &err));
+	assert_int_equal(
+		image_check(rig.io, rig.path, false, no_breach, NULL, &err), 0);
+	open_image(&rig);
+	check_again(&rig, seen);
+	free_rig(&rig);
+	free(seen);
+}
+
 /* The descriptor is readable until all that is done was reaped. */
 static void test_descriptor(void **state)
 {
@@ -341,6 +486,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_uring),
 		cmocka_unit_test(test_plain),
+		cmocka_unit_test(test_seals_under_way),
 		cmocka_unit_test(test_descriptor),
 	};
 

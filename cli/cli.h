@@ -25,6 +25,9 @@ struct cli {
 	struct passphrases passphrases;
 	struct vms_progress progress;
 	bool stdout_was_closed;
+	/* A verb that will need the snapshots' names sets it before it opens
+	 * the store. */
+	bool names_ahead;
 	/* The passphrase that was given to the store, where a verb set
 	 * keep_passphrase; wiped at the end. */
 	bool keep_passphrase;

@@ -217,6 +217,7 @@ int cmd_backup(struct cli *cli, struct err *err)
 	r = take_sources(cli, sources, names, backup.source_count, err);
 	if (r < 0)
 		return r;
+	cli->names_ahead = true;
 	r = cli_open(cli, cli_given(cli, OPT_DRY_RUN) ? STORE_DRY : STORE_WRITE,
 		     false, &vms, err);
 	if (r < 0)

@@ -96,6 +96,11 @@ static int pin_each(void *arg, const char *id_hex, struct err *err)
 	return r;
 }
 
+static int id_order(const void *a, const void *b)
+{
+	return id_compare(a, b);
+}
+
 int check_each_root(struct check *check, bool tell, root_fn *fn, void *arg,
 		    struct err *err)
 {
@@ -103,6 +108,9 @@ int check_each_root(struct check *check, bool tell, root_fn *fn, void *arg,
 	struct snapshot_list ids = { 0 };
 	int r = store_list_snapshots(check->vms->store, &ids, err);
 
+	/* What is told comes in the same order each time. */
+	if (!r && ids.count)
+		qsort(ids.ids, ids.count, sizeof(*ids.ids), id_order);
 	for (size_t n = 0; n < ids.count && !r; n++) {
 		r = progress_check(check->progress, err);
 		if (!r)

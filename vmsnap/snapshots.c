@@ -139,38 +139,26 @@ static int load_all(struct vms *vms, const struct snapshot_list *ids,
 	return 0;
 }
 
-/* Keep the ids that carry the tag of `name`. */
-static int keep_tagged(struct vms *vms, struct snapshot_list *ids,
-		       const char *name, struct err *err)
+static int list_tagged(struct vms *vms, const char *name,
+		       struct snapshot_list *ids, struct err *err)
 {
-	struct hasher *hasher =
-		hasher_new(store_masters(vms->store)->id_key, err);
-	uint8_t tag[8];
-	size_t kept = 0;
+	struct store_thread *thread = vms_thread_take(vms, err);
 	int r;
 
-	if (!hasher)
+	if (!thread)
 		return -ENOMEM;
-	r = hasher_name_tag(hasher, name, tag, err);
-	hasher_free(hasher);
-	if (r)
-		return r;
-	for (size_t i = 0; i < ids->count; i++) {
-		if (!memcmp(ids->ids[i].b + 16, tag, sizeof(tag)))
-			ids->ids[kept++] = ids->ids[i];
-	}
-	ids->count = kept;
-	return 0;
+	r = store_list_tagged(thread, name, ids, err);
+	vms_thread_give(vms, thread);
+	return r;
 }
 
 int vms_list(struct vms *vms, const char *name, struct vms_snapshot_list *out,
 	     struct err *err)
 {
 	struct snapshot_list ids = { 0 };
-	int r = store_list_snapshots(vms->store, &ids, err);
+	int r = name ? list_tagged(vms, name, &ids, err)
+		     : store_list_snapshots(vms->store, &ids, err);
 
-	if (!r && name)
-		r = keep_tagged(vms, &ids, name, err);
 	if (!r)
 		r = load_all(vms, &ids, name, out, err);
 	snapshot_list_release(&ids);

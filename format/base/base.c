@@ -68,13 +68,17 @@ void hex_encode(char *text, const void *data, size_t size)
 	text[2 * size] = 0;
 }
 
-static int hex_digit(char c)
+/* One more than the digit's value; 0 is no digit. A table, because whole
+ * folders of names come through here. */
+static const uint8_t hex_digits[256] = {
+	['0'] = 1,  ['1'] = 2,  ['2'] = 3,  ['3'] = 4,  ['4'] = 5,  ['5'] = 6,
+	['6'] = 7,  ['7'] = 8,  ['8'] = 9,  ['9'] = 10, ['a'] = 11, ['b'] = 12,
+	['c'] = 13, ['d'] = 14, ['e'] = 15, ['f'] = 16,
+};
+
+static unsigned hex_digit(char c)
 {
-	if (c >= '0' && c <= '9')
-		return c - '0';
-	if (c >= 'a' && c <= 'f')
-		return c - 'a' + 10;
-	return -1;
+	return hex_digits[(uint8_t)c];
 }
 
 int hex_decode(void *data, size_t size, const char *text, size_t length)
@@ -84,11 +88,11 @@ int hex_decode(void *data, size_t size, const char *text, size_t length)
 	if (length % 2 || length / 2 != size)
 		return -EINVAL;
 	for (size_t i = 0; i < length; i++)
-		if (hex_digit(text[i]) < 0)
+		if (!hex_digit(text[i]))
 			return -EINVAL;
 	for (size_t i = 0; i < size; i++)
-		at[i] = (uint8_t)(hex_digit(text[2 * i]) << 4 |
-				  hex_digit(text[2 * i + 1]));
+		at[i] = (uint8_t)((hex_digit(text[2 * i]) - 1) << 4 |
+				  (hex_digit(text[2 * i + 1]) - 1));
 	return 0;
 }
 

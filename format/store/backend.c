@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Thin callers of a backend's ops, and what every backend needs alike: small
- * objects as a whole. The only rule here is that nothing is changed through a
+ * Thin callers of a backend's ops, and what every backend needs alike: names
+ * in order, small objects as a whole. The only rule here is that nothing is changed through a
  * backend that was opened for reading.
  */
 #include "format/store/backend.h"
 
 #include <errno.h>
+#include <string.h>
 
 #include "format/base/base.h"
 
@@ -57,10 +58,15 @@ int backend_size(struct backend *backend, const char *name, uint64_t *size,
 	return backend->ops->size(backend, name, size, err);
 }
 
-int backend_list(struct backend *backend, const char *folder,
+int backend_each(struct backend *backend, const char *folder,
 		 backend_list_fn *fn, void *arg, struct err *err)
 {
 	return backend->ops->list(backend, folder, fn, arg, err);
+}
+
+uint64_t backend_stamp(struct backend *backend, const char *folder)
+{
+	return backend->ops->stamp ? backend->ops->stamp(backend, folder) : 0;
 }
 
 int backend_delete(struct backend *backend, const char *name, struct err *err)
@@ -80,6 +86,59 @@ void backend_close(struct backend *backend)
 	if (backend)
 		backend->ops->close(backend);
 }
+
+/* ---- names in order ---- */
+
+struct gathered {
+	struct bytes text; /* the names, each with its NUL */
+	size_t count;
+};
+
+static int gather(void *arg, const char *leaf, struct err *err)
+{
+	struct gathered *gathered = arg;
+
+	gathered->count++;
+	return bytes_append(&gathered->text, leaf, strlen(leaf) + 1, err);
+}
+
+static int compare(const void *a, const void *b)
+{
+	return strcmp(*(char *const *)a, *(char *const *)b);
+}
+
+static int tell_sorted(struct gathered *gathered, backend_list_fn *fn,
+		       void *arg, struct err *err)
+{
+	const char *at = (const char *)gathered->text.data;
+	autofree const char **names = NULL;
+	int r = alloc_array(&names, gathered->count, sizeof(*names), err);
+
+	if (r < 0)
+		return r;
+	for (size_t n = 0; n < gathered->count; n++) {
+		names[n] = at;
+		at += strlen(at) + 1;
+	}
+	qsort(names, gathered->count, sizeof(*names), compare);
+	for (size_t n = 0; n < gathered->count && r == 0; n++)
+		r = fn(arg, names[n], err);
+	return r;
+}
+
+int backend_list(struct backend *backend, const char *folder,
+		 backend_list_fn *fn, void *arg, struct err *err)
+{
+	struct gathered gathered = { 0 };
+	int r = backend_each(backend, folder, gather, &gathered, err);
+
+	if (r == 0 && gathered.count)
+		r = tell_sorted(&gathered, fn, arg, err);
+	bytes_release(&gathered.text);
+	return r;
+}
+
+/* ---- small objects ---- */
 
 int backend_put_whole(struct backend *backend, const char *name,
 		      const void *data, size_t size, struct err *err)

@@ -40,10 +40,15 @@ struct backend_ops {
 		   void *buffer, size_t size, struct err *err);
 	int (*size)(struct backend *backend, const char *name, uint64_t *size,
 		    struct err *err);
-	/* An absent folder is empty. "packs" lists its 256 sub-folders' names
-	 * too ("ab" gives nothing; leafs only): a leaf is reported once. */
+	/* In no order, while they are read: `fn` leaves the folder as it
+	 * is. An absent folder is empty. "packs" lists its 256 sub-folders'
+	 * names too ("ab" gives nothing; leafs only): a leaf is reported
+	 * once. */
 	int (*list)(struct backend *backend, const char *folder,
 		    backend_list_fn *fn, void *arg, struct err *err);
+	/* Another one once a name in the folder has come or gone; 0: it can't
+	 * be told. May be NULL: it never can. */
+	uint64_t (*stamp)(struct backend *backend, const char *folder);
 	int (*delete)(struct backend *backend, const char *name,
 		      struct err *err);
 	/* Names in this folder that are visible now, made by whoever, are
@@ -79,13 +84,19 @@ int backend_get(struct backend *backend, const char *name, uint64_t offset,
 		void *buffer, size_t size, struct err *err);
 int backend_size(struct backend *backend, const char *name, uint64_t *size,
 		 struct err *err);
-int backend_list(struct backend *backend, const char *folder,
+/* The op: in no order, `fn` leaves the folder as it is. For large folders. */
+int backend_each(struct backend *backend, const char *folder,
 		 backend_list_fn *fn, void *arg, struct err *err);
+uint64_t backend_stamp(struct backend *backend, const char *folder);
 int backend_delete(struct backend *backend, const char *name, struct err *err);
 int backend_settle(struct backend *backend, const char *folder,
 		   struct err *err);
 void backend_close(struct backend *backend); /* NULL is ignored */
 
+/* Sorted, and all are known before the first is told: `fn` may change the
+ * folder. */
+int backend_list(struct backend *backend, const char *folder,
+		 backend_list_fn *fn, void *arg, struct err *err);
 /* A small object at once. */
 int backend_put_whole(struct backend *backend, const char *name,
 		      const void *data, size_t size, struct err *err);

@@ -225,9 +225,8 @@ static int dir_settle(struct backend *backend, const char *folder,
 		      struct err *err)
 {
 	struct dir_backend *dir = dir_of(backend);
-	char sub[] = DIR_PACKS "/xx";
-	char **names = NULL;
-	size_t count = 0;
+	char sub[DIR_NAME_MAX];
+	bool found[DIR_SUBFOLDER];
 	int r;
 
 	if (strncmp(folder, DIR_PACKS "/", strlen(DIR_PACKS "/")) == 0) {
@@ -238,16 +237,15 @@ static int dir_settle(struct backend *backend, const char *folder,
 	r = sync_folder(dir, folder, err);
 	if (r < 0 || strcmp(folder, DIR_PACKS) != 0)
 		return r;
-	r = dir_names(dir, DIR_PACKS, &names, &count, err);
+	r = dir_subfolders(dir, found, err);
 	if (r == -ENOENT)
 		return 0;
-	for (size_t n = 0; n < count && r == 0; n++) {
-		if (dir_subfolder(names[n]) < 0)
+	for (unsigned n = 0; n < DIR_SUBFOLDER && r == 0; n++) {
+		if (!found[n])
 			continue;
-		memcpy(sub + strlen(DIR_PACKS "/"), names[n], 2);
+		snprintf(sub, sizeof(sub), DIR_PACKS "/%02x", n);
 		r = sync_folder(dir, sub, err);
 	}
-	dir_names_free(names, count);
 	return r;
 }
 
@@ -274,6 +272,7 @@ static const struct backend_ops dir_ops = {
 	.get = dir_get,
 	.size = dir_size,
 	.list = dir_list,
+	.stamp = dir_stamp,
 	.delete = dir_delete,
 	.settle = dir_settle,
 	.close = dir_close,

@@ -1,19 +1,26 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Listing the directory backend. Names are gathered and sorted before anybody
- * is told, so that the order is always the same and the callee may change the
- * folder. Names that can't be ours (temporaries, a file manager's litter) are
- * left out.
+ * Listing the directory backend, as the names come: a folder may hold very
+ * many, and whoever wants them in order sorts them. Names that can't be ours
+ * (temporaries, a file manager's litter) are left out.
  */
 #include <errno.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "format/base/base.h"
 #include "format/store/backend_dir_private.h"
 
-struct gather {
-	char **names;
-	size_t count, capacity;
+/* File systems date a change by a clock that steps, at worst this often. */
+#define STAMP_STEP_NS 20000000
+
+struct listing {
+	const char *prefix; /* only leaves that begin with it, "" for all */
+	size_t prefix_size;
+	backend_list_fn *fn;
+	void *arg;
+	struct err *err;
+	bool stopped; /* by fn, whose words stand in err */
 };
 
 static bool could_be_ours(const char *name)
@@ -24,108 +31,82 @@ static bool could_be_ours(const char *name)
 	       strspn(name, "0123456789abcdefghijklmnopqrstuvwxyz-") == size;
 }
 
-static int gather_name(void *arg, const char *name)
+static int tell(void *arg, const char *name)
 {
-	struct gather *gather = arg;
-	char *copy;
-
-	if (!could_be_ours(name))
-		return 0;
-	if (gather->count == gather->capacity) {
-		size_t more = gather->capacity ? 2 * gather->capacity : 64;
-		char **grown =
-			reallocarray(gather->names, more, sizeof(*grown));
-
-		if (!grown)
-			return -ENOMEM;
-		gather->names = grown;
-		gather->capacity = more;
-	}
-	copy = strdup(name);
-	if (!copy)
-		return -ENOMEM;
-	gather->names[gather->count++] = copy;
-	return 0;
-}
-
-static int compare(const void *a, const void *b)
-{
-	return strcmp(*(char *const *)a, *(char *const *)b);
-}
-
-void dir_names_free(char **names, size_t count)
-{
-	for (size_t n = 0; n < count; n++)
-		free(names[n]);
-	free(names);
-}
-
-int dir_names(struct dir_backend *dir, const char *folder, char ***names,
-	      size_t *count, struct err *err)
-{
-	autofree char *path = dir_path(dir, folder, err);
-	struct gather gather = { 0 };
+	struct listing *listing = arg;
 	int r;
 
-	if (!path)
-		return -ENOMEM;
-	r = dir->io->ops->list(dir->io, path, gather_name, &gather, NULL);
-	if (r < 0) {
-		dir_names_free(gather.names, gather.count);
-		return dir_fail(dir, r, "list", folder, err);
-	}
-	if (gather.count)
-		qsort(gather.names, gather.count, sizeof(char *), compare);
-	*names = gather.names;
-	*count = gather.count;
-	return 0;
+	if (strncmp(name, listing->prefix, listing->prefix_size) != 0 ||
+	    !could_be_ours(name))
+		return 0;
+	r = listing->fn(listing->arg, name, listing->err);
+	listing->stopped = r != 0;
+	return r;
 }
 
-/* `prefix`: only leaves that begin with it, "" for all. */
 static int list_folder(struct dir_backend *dir, const char *folder,
 		       const char *prefix, backend_list_fn *fn, void *arg,
 		       struct err *err)
 {
-	char **names = NULL;
-	size_t count = 0;
-	struct err why;
+	autofree char *path = dir_path(dir, folder, err);
+	struct listing listing = {
+		prefix, strlen(prefix), fn, arg, err, false
+	};
 	int r;
 
-	r = dir_names(dir, folder, &names, &count, &why);
+	if (!path)
+		return -ENOMEM;
+	r = dir->io->ops->list(dir->io, path, tell, &listing, NULL);
+	if (r >= 0 || listing.stopped)
+		return r;
 	/* A file among the sub-folders is somebody's litter. */
 	if (r == -ENOENT || (r == -ENOTDIR && prefix[0]))
 		return 0;
-	if (r < 0)
-		return err_set(err, r, "%s", why.text);
-	for (size_t n = 0; n < count && r == 0; n++) {
-		if (strncmp(names[n], prefix, strlen(prefix)) == 0)
-			r = fn(arg, names[n], err);
-	}
-	dir_names_free(names, count);
-	return r;
+	return dir_fail(dir, r, "list", folder, err);
+}
+
+static int note_subfolder(void *arg, const char *name)
+{
+	bool *found = arg;
+	int at = dir_subfolder(name);
+
+	if (at >= 0)
+		found[at] = true;
+	return 0;
+}
+
+int dir_subfolders(struct dir_backend *dir, bool found[DIR_SUBFOLDER],
+		   struct err *err)
+{
+	autofree char *path = dir_path(dir, DIR_PACKS, err);
+	int r;
+
+	memset(found, 0, DIR_SUBFOLDER * sizeof(*found));
+	if (!path)
+		return -ENOMEM;
+	r = dir->io->ops->list(dir->io, path, note_subfolder, found, NULL);
+	return r < 0 ? dir_fail(dir, r, "list", DIR_PACKS, err) : 0;
 }
 
 static int list_packs(struct dir_backend *dir, backend_list_fn *fn, void *arg,
 		      struct err *err)
 {
-	char folder[] = DIR_PACKS "/xx";
-	char **names = NULL;
-	size_t count = 0;
+	char folder[DIR_NAME_MAX], two[3];
+	bool found[DIR_SUBFOLDER];
 	struct err why;
-	int r;
+	int r = dir_subfolders(dir, found, &why);
 
-	r = dir_names(dir, DIR_PACKS, &names, &count, &why);
 	if (r == -ENOENT)
 		return 0;
 	if (r < 0)
 		return err_set(err, r, "%s", why.text);
-	for (size_t n = 0; n < count && r == 0; n++) {
-		if (dir_subfolder(names[n]) < 0)
+	for (unsigned n = 0; n < DIR_SUBFOLDER && r == 0; n++) {
+		if (!found[n])
 			continue;
-		memcpy(folder + strlen(DIR_PACKS "/"), names[n], 2);
-		r = list_folder(dir, folder, names[n], fn, arg, err);
+		snprintf(two, sizeof(two), "%02x", n);
+		snprintf(folder, sizeof(folder), DIR_PACKS "/%s", two);
+		r = list_folder(dir, folder, two, fn, arg, err);
 	}
-	dir_names_free(names, count);
 	return r;
 }
 
@@ -137,4 +118,29 @@ int dir_list(struct backend *backend, const char *folder, backend_list_fn *fn,
 	if (strcmp(folder, DIR_PACKS) == 0)
 		return list_packs(dir, fn, arg, err);
 	return list_folder(dir, folder, "", fn, arg, err);
+}
+
+/* The time of its last change, unless that is so fresh that the next one may
+ * get the same. Opened, because a network file system then asks its server. */
+uint64_t dir_stamp(struct backend *backend, const char *folder)
+{
+	struct dir_backend *dir = dir_of(backend);
+	autofree char *path = dir_path(dir, folder, NULL);
+	const struct vs_io_ops *ops = dir->io->ops;
+	struct io_stat st;
+	int64_t now;
+	int file, r;
+
+	if (!path)
+		return 0;
+	file = ops->open(dir->io, path, IO_READ_ONLY, NULL);
+	if (file < 0)
+		return 0;
+	r = ops->fstat(dir->io, file, &st, NULL);
+	now = time_now_ns();
+	ops->close(dir->io, file);
+	if (r < 0 || st.modified_ns <= 0 || now <= st.modified_ns ||
+	    now - st.modified_ns < STAMP_STEP_NS)
+		return 0;
+	return (uint64_t)st.modified_ns;
 }

@@ -76,10 +76,9 @@ void dir_put_abort(struct backend_put *put);
 /* Listing. */
 int dir_list(struct backend *backend, const char *folder, backend_list_fn *fn,
 	     void *arg, struct err *err);
-/* The names in PATH/folder that could be ours, sorted; 0 or -errno (-ENOENT:
- * no such folder). names[n] and names are the caller's to free. */
-int dir_names(struct dir_backend *dir, const char *folder, char ***names,
-	      size_t *count, struct err *err);
-void dir_names_free(char **names, size_t count);
+uint64_t dir_stamp(struct backend *backend, const char *folder);
+/* Which of packs/00 to packs/ff are there. 0 or -errno (-ENOENT: no packs/). */
+int dir_subfolders(struct dir_backend *dir, bool found[DIR_SUBFOLDER],
+		   struct err *err);
 
 #endif

@@ -65,25 +65,18 @@ static int make_folder(struct dir_backend *dir, const char *folder,
 /* What stands in packs/ now is durable after this: one sync for all. */
 static int look_at_packs(struct dir_backend *dir, struct err *err)
 {
-	bool found[DIR_SUBFOLDER] = { false };
 	autofree char *path = dir_path(dir, DIR_PACKS, err);
-	char **names = NULL;
-	size_t count = 0;
-	int r, at;
+	bool found[DIR_SUBFOLDER];
+	struct err why;
+	int r;
 
 	if (!path)
 		return -ENOMEM;
-	r = dir_names(dir, DIR_PACKS, &names, &count, NULL);
+	r = dir_subfolders(dir, found, &why);
 	if (r == -ENOENT)
 		return make_folder(dir, DIR_PACKS, "", err);
 	if (r < 0)
-		return dir_fail(dir, r, "list", DIR_PACKS, err);
-	for (size_t n = 0; n < count; n++) {
-		at = dir_subfolder(names[n]);
-		if (at >= 0)
-			found[at] = true;
-	}
-	dir_names_free(names, count);
+		return err_set(err, r, "%s", why.text);
 	r = dir->io->ops->sync_dir(dir->io, path, NULL);
 	if (r < 0)
 		return dir_fail(dir, r, "make durable", DIR_PACKS, err);

@@ -233,7 +233,10 @@ int store_open(struct store **out, struct backend *backend,
 		__atomic_load_n(&backend->put_bytes, __ATOMIC_RELAXED);
 	pthread_mutex_init(&store->warn_lock, NULL);
 	pthread_mutex_init(&store->flush_lock, NULL);
+	pthread_mutex_init(&store->names_lock, NULL);
 	backend->read_only = options->mode != STORE_WRITE;
+	if (options->names_ahead)
+		store_names_begin(store);
 	r = open_all(store, options, err);
 	if (r < 0) {
 		store_close(store);
@@ -247,6 +250,7 @@ void store_close(struct store *store)
 {
 	if (!store)
 		return;
+	store_names_release(store);
 	finisher_release(store);
 	if (store->index)
 		index_close(store->index);
@@ -256,6 +260,7 @@ void store_close(struct store *store)
 	backend_close(store->backend);
 	pthread_mutex_destroy(&store->warn_lock);
 	pthread_mutex_destroy(&store->flush_lock);
+	pthread_mutex_destroy(&store->names_lock);
 	wipe(store, sizeof(*store));
 	free(store);
 }

@@ -41,6 +41,8 @@ struct store_options {
 	size_t index_memory; /* bytes; 0: the default */
 	bool tolerant;       /* for check: damaged tables are skipped and
 				    told by store_each_damage() */
+	bool names_ahead;    /* the snapshots' names will be needed: they are
+				    read beside the opening */
 	/* Told of things that are no failure; may be NULL. */
 	void (*warn)(void *arg, const char *text);
 	void *warn_arg;
@@ -159,13 +161,16 @@ uint64_t store_stored_bytes(const struct store *store);
 
 /* ---- snapshots ---- */
 
-/* One name in snapshots/; the sequence and name tag are in it. */
+/* The names in snapshots/, in no order; the sequence and name tag are in each. */
 struct snapshot_list {
 	struct id *ids;
 	size_t count;
 };
 int store_list_snapshots(struct store *store, struct snapshot_list *out,
 			 struct err *err);
+/* Only those with the tag of `name`, which another name may share. */
+int store_list_tagged(struct store_thread *thread, const char *name,
+		      struct snapshot_list *out, struct err *err);
 void snapshot_list_release(struct snapshot_list *list);
 
 /* -ENOENT, -EBADMSG, -EOPNOTSUPP. */

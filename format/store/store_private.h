@@ -47,6 +47,21 @@ struct damage {
 	struct err why;
 };
 
+/* A growing list of ids. */
+struct id_list {
+	struct id *ids;
+	size_t count, capacity;
+};
+int id_list_add(struct id_list *list, const struct id *id, struct err *err);
+
+/* The names in snapshots/, read since the store was opened. */
+struct names_ahead {
+	pthread_t thread;
+	bool has_thread; /* it may still be at work; the rest is its own */
+	uint64_t stamp;  /* of the folder before; 0: nothing is known */
+	struct id_list list;
+};
+
 struct store {
 	struct backend *backend;
 	struct store_config config;
@@ -66,6 +81,9 @@ struct store {
 	pthread_mutex_t flush_lock; /* guards the two below */
 	bool adopted;
 	bool adopted_folder[256]; /* packs/xx: names to be settled */
+
+	pthread_mutex_t names_lock; /* guards `ahead`; stamps are taken below */
+	struct names_ahead ahead;
 
 	struct finisher finisher;
 	struct damage *damage;
@@ -136,11 +154,12 @@ int store_get_object(struct store *store, struct sealer *sealer,
 /* Is `leaf` exactly `size` bytes in hex? */
 bool store_leaf_is_hex(const char *leaf, size_t size);
 
-/* A growing list of ids. */
-struct id_list {
-	struct id *ids;
-	size_t count, capacity;
-};
-int id_list_add(struct id_list *list, const struct id *id, struct err *err);
+/* store_names.c */
+void store_names_begin(struct store *store);
+void store_names_release(struct store *store);
+/* The ids in snapshots/, of one name tag or (NULL) all, as they are now. The
+ * ids are the caller's to free. */
+int store_names(struct store *store, const uint8_t *tag, struct id_list *list,
+		struct err *err);
 
 #endif

@@ -14,31 +14,32 @@
 
 /* ---- list, load ---- */
 
-static int add_snapshot(void *arg, const char *leaf, struct err *err)
+static int list_ids(struct store *store, const uint8_t *tag,
+		    struct snapshot_list *out, struct err *err)
 {
-	struct id_list *list = arg;
-	struct id id;
+	struct id_list list;
+	int r = store_names(store, tag, &list, err);
 
-	if (hex_decode(id.b, ID_SIZE, leaf, strlen(leaf)) < 0)
-		return 0;
-	return id_list_add(list, &id, err);
+	if (r < 0)
+		return r;
+	out->ids = list.ids;
+	out->count = list.count;
+	return 0;
 }
 
 int store_list_snapshots(struct store *store, struct snapshot_list *out,
 			 struct err *err)
 {
-	struct id_list list = { 0 };
-	int r;
+	return list_ids(store, NULL, out, err);
+}
 
-	r = backend_list(store->backend, object_folder(OBJECT_SNAPSHOT),
-			 add_snapshot, &list, err);
-	if (r < 0) {
-		free(list.ids);
-		return r;
-	}
-	out->ids = list.ids;
-	out->count = list.count;
-	return 0;
+int store_list_tagged(struct store_thread *thread, const char *name,
+		      struct snapshot_list *out, struct err *err)
+{
+	uint8_t tag[8];
+	int r = hasher_name_tag(thread->hasher, name, tag, err);
+
+	return r < 0 ? r : list_ids(thread->store, tag, out, err);
 }
 
 void snapshot_list_release(struct snapshot_list *list)
@@ -96,17 +97,14 @@ int store_load_snapshot(struct store_thread *thread, const struct id *id,
 	return 0;
 }
 
-/* The greatest sequence of a name tag, 0 when there is none. */
-static uint64_t greatest_sequence(const struct snapshot_list *list,
-				  const uint8_t tag[8])
+/* 0 when there is none. */
+static uint64_t greatest_sequence(const struct snapshot_list *list)
 {
 	uint64_t greatest = 0;
 
-	for (size_t n = 0; n < list->count; n++) {
-		if (memcmp(list->ids[n].b + 16, tag, 8) == 0)
-			greatest = max_u64(greatest,
-					   snapshot_id_sequence(&list->ids[n]));
-	}
+	for (size_t n = 0; n < list->count; n++)
+		greatest =
+			max_u64(greatest, snapshot_id_sequence(&list->ids[n]));
 	return greatest;
 }
 
@@ -120,8 +118,8 @@ static bool is_later(const struct snapshot *a, const struct snapshot *b)
 /* The latest of those with this sequence (several, if writers raced); 0 when
  * all have vanished since they were listed. */
 static int load_latest(struct store_thread *thread,
-		       const struct snapshot_list *list, const uint8_t tag[8],
-		       uint64_t sequence, struct snapshot *out, struct err *err)
+		       const struct snapshot_list *list, uint64_t sequence,
+		       struct snapshot *out, struct err *err)
 {
 	struct snapshot best = { 0 }, one;
 	int found = 0, r;
@@ -129,8 +127,7 @@ static int load_latest(struct store_thread *thread,
 	for (size_t n = 0; n < list->count; n++) {
 		const struct id *id = &list->ids[n];
 
-		if (memcmp(id->b + 16, tag, 8) ||
-		    snapshot_id_sequence(id) != sequence)
+		if (snapshot_id_sequence(id) != sequence)
 			continue;
 		r = store_load_snapshot(thread, id, &one, err);
 		if (r == -ENOENT)
@@ -158,19 +155,14 @@ int store_latest_snapshot(struct store_thread *thread, const char *name,
 	struct snapshot_list list;
 	uint64_t sequence;
 	char safe[256];
-	uint8_t tag[8];
 	int r, tries = 0;
 
-	r = hasher_name_tag(thread->hasher, name, tag, err);
-	if (r < 0)
-		return r;
 	do {
-		r = store_list_snapshots(thread->store, &list, err);
+		r = store_list_tagged(thread, name, &list, err);
 		if (r < 0)
 			return r;
-		sequence = greatest_sequence(&list, tag);
-		r = sequence ? load_latest(thread, &list, tag, sequence, out,
-					   err)
+		sequence = greatest_sequence(&list);
+		r = sequence ? load_latest(thread, &list, sequence, out, err)
 			     : 0;
 		snapshot_list_release(&list);
 		if (r != 0)
@@ -215,10 +207,10 @@ static int make_id(struct store_thread *thread, struct snapshot *snapshot,
 	if (r == 0)
 		r = random_fill(snapshot->id.b, 16, err);
 	if (r == 0)
-		r = store_list_snapshots(thread->store, &list, err);
+		r = list_ids(thread->store, tag, &list, err);
 	if (r < 0)
 		return r;
-	greatest = greatest_sequence(&list, tag);
+	greatest = greatest_sequence(&list);
 	snapshot_list_release(&list);
 	if (greatest == UINT64_MAX)
 		return err_set(err, -EOVERFLOW,

@@ -147,6 +147,7 @@ int life_open(struct life *life)
 {
 	struct vms_options options = { .location = LIFE_STORE,
 				       .store.mode = STORE_WRITE,
+				       .store.names_ahead = true,
 				       .workers = 1 };
 	struct backend *backend = NULL;
 	struct err err = { 0 };

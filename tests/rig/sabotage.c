@@ -169,7 +169,12 @@ static int object_size(struct backend *backend, const char *name,
 static int list(struct backend *backend, const char *folder,
 		backend_list_fn *fn, void *arg, struct err *err)
 {
-	return backend_list(saboteur_of(backend)->inner, folder, fn, arg, err);
+	return backend_each(saboteur_of(backend)->inner, folder, fn, arg, err);
+}
+
+static uint64_t stamp(struct backend *backend, const char *folder)
+{
+	return backend_stamp(saboteur_of(backend)->inner, folder);
 }
 
 static int delete (struct backend *backend, const char *name, struct err *err)
@@ -206,6 +211,7 @@ static const struct backend_ops saboteur_ops = {
 	.get = get,
 	.size = object_size,
 	.list = list,
+	.stamp = stamp,
 	.delete = delete,
 	.settle = settle,
 	.close = close_all,

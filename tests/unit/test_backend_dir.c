@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The directory backend, on a real directory; and a store in it by threads. */
+#include <fcntl.h>
 #include <ftw.h>
 #include <pthread.h>
 #include <sys/stat.h>
@@ -187,6 +188,19 @@ static void test_list(void **state)
 		-ECANCELED);
 }
 
+static void test_stamp(void **state)
+{
+	const struct timespec long_ago[2] = { { 1000, 7 }, { 1000, 7 } };
+	struct real *t = *state;
+
+	must(t, t->backend->ops->create(t->backend, &t->err));
+	assert_int_equal(backend_stamp(t->backend, "nowhere"), 0);
+	assert_int_equal(utimensat(AT_FDCWD, in(t, "pins"), long_ago, 0), 0);
+	assert_int_equal(backend_stamp(t->backend, "pins"), 1000000000007);
+	must(t, backend_put_whole(t->backend, "pins/p1", "x", 1, &t->err));
+	assert_int_not_equal(backend_stamp(t->backend, "pins"), 1000000000007);
+}
+
 static void test_refusals(void **state)
 {
 	struct real *t = *state;
@@ -348,9 +362,10 @@ static void test_threads(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		real_test(test_create),     real_test(test_objects),
-		real_test(test_list),       real_test(test_refusals),
-		real_test(test_many_files), real_test(test_threads),
+		real_test(test_create),   real_test(test_objects),
+		real_test(test_list),     real_test(test_stamp),
+		real_test(test_refusals), real_test(test_many_files),
+		real_test(test_threads),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -83,6 +83,7 @@ static struct vms *open_store(void)
 	char path[128];
 	struct vms_options options = { .location = path,
 				       .store.mode = STORE_WRITE,
+				       .store.names_ahead = true,
 				       .workers = WORKERS };
 	struct vms *vms = NULL;
 	struct err err = { 0 };

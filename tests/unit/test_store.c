@@ -128,6 +128,90 @@ static void test_sequence(void **state)
 	snapshot_release(&snapshot);
 }
 
+/* ---- the names of snapshots, listed ahead ---- */
+
+static struct backend_ops counting_ops;
+static int (*list_below)(struct backend *backend, const char *folder,
+			 backend_list_fn *fn, void *arg, struct err *err);
+static unsigned snapshot_listings;
+
+static int counting_list(struct backend *backend, const char *folder,
+			 backend_list_fn *fn, void *arg, struct err *err)
+{
+	snapshot_listings += strcmp(folder, "snapshots") == 0;
+	return list_below(backend, folder, fn, arg, err);
+}
+
+static void open_ahead(struct fixture *f)
+{
+	const struct store_options options = {
+		.mode = STORE_WRITE,
+		.index_memory = 4u << 20,
+		.names_ahead = true,
+	};
+	struct backend *backend = fixture_backend(f);
+
+	counting_ops = *backend->ops;
+	list_below = counting_ops.list;
+	counting_ops.list = counting_list;
+	backend->ops = &counting_ops;
+	snapshot_listings = 0;
+	must(f, store_open(&f->store, backend, &options, &f->err));
+	f->thread = store_thread_new(f->store, &f->err);
+	assert_non_null(f->thread);
+}
+
+static void assert_latest(struct fixture *f, uint64_t sequence)
+{
+	struct snapshot snapshot;
+
+	must(f, store_latest_snapshot(f->thread, "vm", &snapshot, &f->err));
+	assert_int_equal(snapshot.sequence, sequence);
+	snapshot_release(&snapshot);
+}
+
+/* A run lists them once; what it commits itself is seen by the next. */
+static void test_names_ahead(void **state)
+{
+	struct fixture *f = *state;
+	struct snapshot_list list;
+	struct id id = { { 0 } };
+
+	fixture_open(f, STORE_WRITE);
+	fixture_commit(f, "other", NULL);
+	fixture_commit(f, "vm", NULL);
+	fixture_close(f);
+	open_ahead(f);
+	assert_latest(f, 1);
+	must(f, store_list_snapshots(f->store, &list, &f->err));
+	assert_int_equal(list.count, 2);
+	snapshot_list_release(&list);
+	fixture_commit(f, "vm", &id);
+	assert_int_equal(snapshot_id_sequence(&id), 2);
+	assert_int_equal(snapshot_listings, 1);
+	assert_latest(f, 2);
+	fixture_commit(f, "vm", &id);
+	assert_int_equal(snapshot_id_sequence(&id), 3);
+}
+
+/* Another writer of the same name was faster: its sequence is not taken. */
+static void test_names_changed(void **state)
+{
+	struct fixture *f = *state;
+	struct fixture faster = { .sim = f->sim };
+	struct id id = { { 0 } };
+
+	open_ahead(f);
+	assert_int_equal(snapshot_listings, 1);
+	fixture_open(&faster, STORE_WRITE);
+	fixture_commit(&faster, "vm", &id);
+	assert_int_equal(snapshot_id_sequence(&id), 1);
+	fixture_close(&faster);
+	fixture_commit(f, "vm", &id);
+	assert_int_equal(snapshot_id_sequence(&id), 2);
+	assert_int_equal(snapshot_listings, 2);
+}
+
 /* A manifest under another's name: the seal tells. */
 static void test_swapped_snapshot(void **state)
 {
@@ -384,6 +468,8 @@ int main(void)
 		store_test(test_get_many),
 		store_test(test_get_unknown_size),
 		store_test(test_sequence),
+		store_test(test_names_ahead),
+		store_test(test_names_changed),
 		store_test(test_swapped_snapshot),
 		store_test(test_adoption),
 		store_test(test_unreadable_stray),

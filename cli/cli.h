@@ -87,6 +87,7 @@ int cmd_image_info(struct cli *cli, struct err *err);
 int cmd_image_map(struct cli *cli, struct err *err);
 int cmd_image_snapshot(struct cli *cli, struct err *err);
 int cmd_image_absorb(struct cli *cli, struct err *err);
+int cmd_image_rebase(struct cli *cli, struct err *err);
 int cmd_image_check(struct cli *cli, struct err *err);
 int cmd_image_resize(struct cli *cli, struct err *err);
 int cmd_image_compact(struct cli *cli, struct err *err);

@@ -49,6 +49,11 @@ static int open_live(struct cli *cli, enum image_mode mode, bool without_base,
 	return vms_live_open(&out->live, &options, err);
 }
 
+static bool cannot_write(int r)
+{
+	return r == -EROFS || r == -EACCES || r == -EPERM;
+}
+
 int cli_image_open(struct cli *cli, enum image_mode mode,
 		   enum image_store store, struct cli_image *out,
 		   struct err *err)
@@ -62,12 +67,14 @@ int cli_image_open(struct cli *cli, enum image_mode mode,
 	r = image_read_base_info(out->io, out->path, &out->base, err);
 	if (r < 0)
 		return r;
-	if (store == IMAGE_STORE_WRITE ||
-	    (store == IMAGE_STORE_READ && out->base.present))
-		r = cli_image_open_store(
-			cli,
-			store == IMAGE_STORE_WRITE ? STORE_WRITE : STORE_READ,
-			out, err);
+	if (store == IMAGE_STORE_WRITE || store == IMAGE_STORE_PINS)
+		r = cli_image_open_store(cli, STORE_WRITE, out, err);
+	if (store == IMAGE_STORE_PINS && cannot_write(r)) {
+		*err = (struct err){ 0 };
+		r = cli_image_open_store(cli, STORE_READ, out, err);
+	}
+	if (store == IMAGE_STORE_READ && out->base.present)
+		r = cli_image_open_store(cli, STORE_READ, out, err);
 	return r < 0 ? r
 		     : open_live(cli, mode, store == IMAGE_STORE_NONE, out,
 				 err);

@@ -16,6 +16,7 @@ struct cli_image {
 enum image_store {
 	IMAGE_STORE_NONE, /* the base is not read */
 	IMAGE_STORE_READ, /* where the image has a base */
+	IMAGE_STORE_PINS, /* in any case; to write if it can be written to */
 	IMAGE_STORE_WRITE /* in any case */
 };
 

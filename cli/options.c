@@ -22,7 +22,6 @@ static const char *const later_options[] = { "home", "boot", "expect", "exec" };
 
 /* Of verbs of two words: the first. */
 static const char *const groups[] = { "key", "image" };
-static const char *const later_image_verbs[] = { "rebase" };
 
 static bool is_among(const char *word, const char *const *words, size_t count)
 {
@@ -165,10 +164,6 @@ static int take_verb(struct options *out, const char *word, struct err *err)
 		return 0;
 	if (!out->group)
 		return unknown_verb(word, err);
-	if (!strcmp(out->group, "image") &&
-	    is_among(word, later_image_verbs, ARRAY_SIZE(later_image_verbs)))
-		return err_set(err, -EOPNOTSUPP,
-			       "verb 'image %s': not in this version", word);
 	near = nearest_word(word, subs, count);
 	if (near)
 		return err_set(err, -EINVAL,

@@ -143,6 +143,26 @@ static int disk_pair(struct diff_disk *diff, struct err *err)
 	return r ? r : diff_flush(diff, err);
 }
 
+int diff_volumes(struct vms *vms, const struct volume *a,
+		 const struct volume *b, vms_diff_fn *fn, void *arg,
+		 struct err *err)
+{
+	struct vms_diff_disk out = { 0 };
+	struct diff_disk diff = {
+		.fn = fn,
+		.arg = arg,
+		.a = a,
+		.b = b,
+		.out = &out,
+	};
+	int r;
+
+	diff.thread = store_thread_new(vms->store, err);
+	r = diff.thread ? disk_pair(&diff, err) : -ENOMEM;
+	store_thread_free(diff.thread);
+	return r;
+}
+
 static void name_copy(struct vms_diff_disk *out, const struct volume *volume)
 {
 	memcpy(out->name, volume->name, sizeof(out->name));

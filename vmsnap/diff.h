@@ -20,6 +20,11 @@ int diff_found(struct diff_disk *diff, uint64_t start, uint64_t end,
 	       struct err *err);
 int diff_flush(struct diff_disk *diff, struct err *err);
 
+/* Two volumes: as vms_diff(), `fn` gets a's name. */
+int diff_volumes(struct vms *vms, const struct volume *a,
+		 const struct volume *b, vms_diff_fn *fn, void *arg,
+		 struct err *err);
+
 /* diff_content.c: by content, for other chunk sizes. */
 int diff_content(struct diff_disk *diff, struct err *err);
 

@@ -63,6 +63,7 @@ int live_pin_put(struct vms *vms, const char *path, const struct volume *volume,
 	};
 	int r = -ENOMEM;
 
+	memset(pin, 0, SMALL_ID_SIZE);
 	/* Only the root counts; the tags may go with their snapshot. */
 	copy.has_tags = false;
 	copy.bad = NULL;
@@ -80,6 +81,18 @@ int live_pin_put(struct vms *vms, const char *path, const struct volume *volume,
 	}
 	vms_thread_give(vms, thread);
 	return r ? r : hex_decode(pin, SMALL_ID_SIZE, hex, strlen(hex));
+}
+
+void live_pin_missing(const struct err *why,
+		      void (*warn)(void *arg, const char *text), void *arg)
+{
+	char text[ERR_TEXT_MAX + 128];
+
+	snprintf(
+		text, sizeof(text),
+		"no pin in the store: when its snapshot is removed, the image loses its base: %s",
+		why->text);
+	warn_with(warn, arg, text);
 }
 
 /* 1 or 0 */
@@ -173,6 +186,29 @@ int live_base_open(struct vms_live *live, const struct image_base_info *info,
 	return r ? r : vms_reader_base(out, reader, err);
 }
 
+int live_base_swap(struct vms_live *live, uint64_t layer,
+		   const struct image_base_info *info, struct image_base *base,
+		   void (*warn)(void *arg, const char *text), void *warn_arg,
+		   struct err *err)
+{
+	struct image_base_info old = live->info;
+	char text[ERR_TEXT_MAX + 64];
+	struct err why = { 0 };
+	int r = image_swap_base(live->image, layer, info, base, err);
+
+	if (r)
+		return r;
+	live->info = *info;
+	live->base = base;
+	if (live_pin_delete(live->vms, &old, &why)) {
+		snprintf(text, sizeof(text),
+			 "the old base's pin is left in the store: %s",
+			 why.text);
+		warn_with(warn, warn_arg, text);
+	}
+	return 0;
+}
+
 static int check_store(const struct vms_live *live, struct err *err)
 {
 	char safe[1024];
@@ -195,20 +231,26 @@ static int check_store(const struct vms_live *live, struct err *err)
 
 /* ---- making ---- */
 
-static int find_volume(const struct vms_live_create *create,
-		       const struct volume **out, struct err *err)
+int live_find_volume(const struct snapshot *snapshot, const char *disk,
+		     const char *otherwise, const struct volume **out,
+		     struct err *err)
 {
-	const struct snapshot *snapshot = create->snapshot;
+	const struct volume *found = NULL;
 
-	if (!create->disk && snapshot->volume_count != 1)
+	if (disk)
+		found = snapshot_volume(snapshot, disk);
+	else if (snapshot->volume_count == 1)
+		found = &snapshot->volumes[0];
+	else if (otherwise)
+		found = snapshot_volume(snapshot, otherwise);
+	if (!found && disk)
+		return err_set(err, -ENOENT, "'%s' has no disk '%s'",
+			       snapshot->name, disk);
+	if (!found)
 		return err_set(err, -EINVAL,
 			       "'%s' has %zu disks; say which with --disk",
 			       snapshot->name, snapshot->volume_count);
-	*out = create->disk ? snapshot_volume(snapshot, create->disk)
-			    : &snapshot->volumes[0];
-	if (!*out)
-		return err_set(err, -ENOENT, "'%s' has no disk '%s'",
-			       snapshot->name, create->disk);
+	*out = found;
 	return 0;
 }
 
@@ -218,7 +260,6 @@ static int create_pinned(struct vms *vms, const struct vms_live_create *create,
 	struct image_base_info info;
 	uint64_t size = create->size_bytes;
 	struct err why = { 0 };
-	char text[ERR_TEXT_MAX + 128];
 	int r = live_base_describe(vms, volume, &info, err);
 
 	if (r)
@@ -227,14 +268,8 @@ static int create_pinned(struct vms *vms, const struct vms_live_create *create,
 		size = div_up(volume->size_bytes, 512) * 512;
 	memcpy(info.snapshot, create->snapshot->id.b, ID_SIZE);
 	if (live_pin_put(vms, create->path, volume, &create->snapshot->id,
-			 info.pin, &why)) {
-		memset(info.pin, 0, sizeof(info.pin));
-		snprintf(
-			text, sizeof(text),
-			"no pin in the store: when its snapshot is removed, the image loses its base: %s",
-			why.text);
-		warn_with(create->warn, create->warn_arg, text);
-	}
+			 info.pin, &why))
+		live_pin_missing(&why, create->warn, create->warn_arg);
 	r = image_create(create->io, create->path, size, &info, err);
 	if (r)
 		(void)live_pin_delete(vms, &info, NULL);
@@ -255,7 +290,8 @@ int vms_live_create(struct vms *vms, const struct vms_live_create *create,
 	if (create->io->ops->stat(create->io, create->path, &st, NULL) == 0)
 		return err_set(err, -EEXIST, "'%s' is there already",
 			       create->path);
-	r = find_volume(create, &volume, err);
+	r = live_find_volume(create->snapshot, create->disk, NULL, &volume,
+			     err);
 	return r ? r : create_pinned(vms, create, volume, err);
 }
 

@@ -24,10 +24,28 @@ int live_base_open(struct vms_live *live, const struct image_base_info *info,
 int live_base_describe(const struct vms *vms, const struct volume *volume,
 		       struct image_base_info *out, struct err *err);
 
-/* A pin on `volume` for the image at `path`; its id to pin[]. */
+/* The disk that `disk` names; NULL: the only one, else the one of that name
+ * (may be NULL too). -EINVAL: say which; -ENOENT. */
+int live_find_volume(const struct snapshot *snapshot, const char *disk,
+		     const char *otherwise, const struct volume **out,
+		     struct err *err);
+/*
+ * `info` becomes the base, as image_swap_base(), and the pin of the old one
+ * goes. On failure the head may name the new base all the same: both pins stay
+ * then. What can't be removed is told to `warn` (may be NULL).
+ */
+int live_base_swap(struct vms_live *live, uint64_t layer,
+		   const struct image_base_info *info, struct image_base *base,
+		   void (*warn)(void *arg, const char *text), void *warn_arg,
+		   struct err *err);
+
+/* A pin on `volume` for the image at `path`; its id to pin[], zeros on failure. */
 int live_pin_put(struct vms *vms, const char *path, const struct volume *volume,
 		 const struct id *snapshot, uint8_t pin[SMALL_ID_SIZE],
 		 struct err *err);
+/* Tell `warn` (may be NULL) that there is no pin, and why. */
+void live_pin_missing(const struct err *why,
+		      void (*warn)(void *arg, const char *text), void *arg);
 /* The pin that a head names, if it is an image's and on that head's root: a
  * head is a file that anyone may have written. None (zeros) or gone already is
  * no failure. */

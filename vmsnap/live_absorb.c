@@ -139,33 +139,15 @@ static int commit(struct absorb *absorb, struct err *err)
 	return r;
 }
 
-/* From here on the head may name the new base even if this fails: both pins
- * stay then. */
 static int swap(struct absorb *absorb, struct err *err)
 {
-	struct vms_live *live = absorb->live;
 	const struct vms_absorb *how = absorb->how;
 	struct image_base *base;
-	struct err why = { 0 };
-	struct image_base_info old = live->info;
-	int r = live_base_open(live, &absorb->info, &base, err);
+	int r = live_base_open(absorb->live, &absorb->info, &base, err);
 
-	if (!r)
-		r = image_swap_base(live->image, absorb->layer, &absorb->info,
-				    base, err);
-	if (r)
-		return r;
-	live->info = absorb->info;
-	live->base = base;
-	if (live_pin_delete(live->vms, &old, &why) && how->warn) {
-		char text[ERR_TEXT_MAX + 64];
-
-		snprintf(text, sizeof(text),
-			 "the old base's pin is left in the store: %s",
-			 why.text);
-		how->warn(how->warn_arg, text);
-	}
-	return 0;
+	return r ? r
+		 : live_base_swap(absorb->live, absorb->layer, &absorb->info,
+				  base, how->warn, how->warn_arg, err);
 }
 
 static int run(struct absorb *absorb, void (*sealed)(void *arg, uint64_t layer),

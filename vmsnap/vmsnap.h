@@ -370,6 +370,28 @@ int vms_live_absorb(struct vms_live *live, const struct vms_absorb *absorb,
 		    void (*sealed)(void *arg, uint64_t layer), void *arg,
 		    struct snapshot *out, struct err *err);
 
+struct vms_rebase {
+	const struct snapshot *snapshot;
+	const char *disk; /* NULL: the only one, or the one that is called as
+			     the image's; -EINVAL when there are more */
+	struct vms_progress *progress;             /* may be NULL */
+	void (*warn)(void *arg, const char *text); /* may be NULL */
+	void *warn_arg;
+};
+struct vms_rebase_result {
+	uint64_t compared_bytes; /* read of the image and of the new base */
+	uint64_t kept_bytes; /* put into the layer: only the old base had it */
+};
+/*
+ * The snapshot's disk becomes the base, and what the image holds stays the
+ * same: where the two bases differ and no layer has it, what the old one has
+ * goes to the top layer. Reads only where their trees differ. Nobody writes to
+ * the image meanwhile. Broken off at any point nothing is lost, and it can be
+ * run again. A store that isn't open for writing gets no pin, and `warn` is told.
+ */
+int vms_live_rebase(struct vms_live *live, const struct vms_rebase *rebase,
+		    struct vms_rebase_result *result, struct err *err);
+
 /* The image as it is now to a raw file, a device or "-", as vms_restore();
  * nobody writes to it meanwhile. *data_bytes: of them not holes. */
 int vms_live_export(struct vms_live *live, const char *target, bool force,

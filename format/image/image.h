@@ -101,6 +101,9 @@ enum image_op {
 	IMAGE_FLUSH,
 	IMAGE_DISCARD, /* reads as zeros; what is smaller than a block stays */
 	IMAGE_ZERO,    /* reads as zeros, exactly the range */
+	/* As ZERO, also past the end of the volume, and said even where nothing
+	 * lies beneath: a base that comes there later does not show. */
+	IMAGE_HIDE,
 };
 
 /* The caller's until done; a multiple of 512 for offset and length (any, for
@@ -110,7 +113,7 @@ struct image_request {
 	uint64_t offset;
 	uint64_t length;
 	void *buffer; /* read, write */
-	bool fua;     /* write, discard, zero: durable before it completes */
+	bool fua;     /* durable before it completes; not of reads */
 	void *owner;  /* the caller's */
 	int result;   /* 0 or -errno */
 	struct image_request *next; /* the image's */
@@ -172,7 +175,8 @@ int image_read_at(struct image *image, uint64_t layer, void *buffer,
 
 /*
  * The base becomes `base` (taken over), which holds all of the old base and of
- * the sealed layers up to `layer`; those layers' files go. Under running
+ * the sealed layers up to `layer`; those layers' files go. Layer 0: no layer
+ * goes, and where the bases differ a layer has it, flushed. Under running
  * requests; they see one or the other. Durable when it returns.
  */
 int image_swap_base(struct image *image, uint64_t layer,
@@ -181,6 +185,8 @@ int image_swap_base(struct image *image, uint64_t layer,
 
 /* ---- the rest ---- */
 
+/* What is cut off is gone, what is added is zeros whatever the base has there.
+ * Nobody writes to what is cut off meanwhile. */
 int image_resize(struct image *image, uint64_t size_bytes, struct err *err);
 
 /* Give clusters that nothing names back to the file system. */

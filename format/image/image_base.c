@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The swap of the base: the head names the new one and the first layer that
- * is left, durably; then the stack in memory changes; then the files beneath
+ * is left (layer 0: all are left), durably; then the stack in memory changes; then the files beneath
  * go. A crash in between leaves files that the next open removes.
  */
 #include <errno.h>
@@ -73,7 +73,7 @@ static int swap_locked(struct image *image, uint64_t layer,
 	image_lock(image);
 	gone = stack_count_to(image->stack, layer);
 	first = image->stack->layers[0]->super.number;
-	if (gone == image->stack->count || !gone)
+	if (gone == image->stack->count || (layer && !gone))
 		r = -EINVAL;
 	image_unlock(image);
 	if (r < 0)

@@ -3,7 +3,8 @@
  * Discard and write-zeroes, unit by unit, each held alone. A whole unit gives
  * up its cluster; blocks of a cluster are made zeros in it. Where nothing
  * lies beneath and nothing was written, nothing needs to be said, so a blank
- * disk of any size is discarded in no time.
+ * disk of any size is discarded in no time. It is said all the same where a
+ * base is to come that must not show.
  */
 #include <errno.h>
 
@@ -11,10 +12,12 @@
 
 static const uint8_t zeros[IMAGE_BLOCK_SIZE];
 
-/* No layer and no base below the top has anything to say here. */
-static bool nothing_beneath(const struct stack *stack, uint64_t unit)
+/* No layer and no base below the top has anything to say here, now or later. */
+static bool nothing_beneath(const struct part *part, uint64_t unit)
 {
-	return stack->count == 1 &&
+	const struct stack *stack = part->stack;
+
+	return part->op != IMAGE_HIDE && stack->count == 1 &&
 	       (!stack->base ||
 		unit * IMAGE_CLUSTER_SIZE >= stack->base->base->size_bytes);
 }
@@ -64,7 +67,7 @@ static int discard_blocks(struct part *part, uint64_t unit, unsigned from,
 	struct image *image = part->queue->image;
 	struct layer *top = stack_top(part->stack);
 	unsigned index = (unsigned)(unit % PAGE_ENTRIES);
-	bool nothing = nothing_beneath(part->stack, unit);
+	bool nothing = nothing_beneath(part, unit);
 	uint64_t blocks =
 		(1u << to / IMAGE_BLOCK_SIZE) - (1u << from / IMAGE_BLOCK_SIZE);
 	struct map_page *page;
@@ -110,7 +113,7 @@ static int zero_bytes(struct part *part, uint64_t unit, unsigned from,
 	if (r)
 		return r;
 	there = entry_mask(entry) >> from / IMAGE_BLOCK_SIZE & 1;
-	if (there ? !entry_cluster(entry) : nothing_beneath(part->stack, unit))
+	if (there ? !entry_cluster(entry) : nothing_beneath(part, unit))
 		return 0;
 	return write_range(part, unit, from, to, zeros);
 }
@@ -122,7 +125,7 @@ static int discard_unit(struct part *part, uint64_t unit, unsigned from,
 	unsigned first =
 		(unsigned)div_up(from, IMAGE_BLOCK_SIZE) * IMAGE_BLOCK_SIZE;
 	unsigned last = to / IMAGE_BLOCK_SIZE * IMAGE_BLOCK_SIZE;
-	bool exact = part->op == IMAGE_ZERO;
+	bool exact = part->op != IMAGE_DISCARD;
 	int r = 0;
 
 	if (!from && to == end)
@@ -146,7 +149,7 @@ static void skip_nothing(struct part *part)
 	while (part->length) {
 		uint64_t unit = part->offset / IMAGE_CLUSTER_SIZE, end;
 
-		if (!nothing_beneath(part->stack, unit) ||
+		if (!nothing_beneath(part, unit) ||
 		    map_page_present(top, page_of_unit(unit)))
 			return;
 		end = ((uint64_t)page_of_unit(unit) + 1) * PAGE_ENTRIES *

@@ -24,6 +24,7 @@ static void run_job(struct image *image, struct part *part)
 		break;
 	case IMAGE_DISCARD:
 	case IMAGE_ZERO:
+	case IMAGE_HIDE:
 		done = discard_slow(part);
 		break;
 	case IMAGE_FLUSH:

@@ -277,11 +277,12 @@ static void start_discard(struct image_queue *queue,
 static int request_wrong(const struct image *image,
 			 const struct image_request *request)
 {
-	uint64_t size = image_size(image);
+	uint64_t size =
+		request->op == IMAGE_HIDE ? IMAGE_SIZE_MAX : image_size(image);
 
 	if (request->op == IMAGE_FLUSH)
 		return 0;
-	if (request->op > IMAGE_ZERO || request->offset % 512 ||
+	if (request->op > IMAGE_HIDE || request->offset % 512 ||
 	    request->length % 512 || request->offset > size ||
 	    request->length > size - request->offset)
 		return -EINVAL;
@@ -308,6 +309,7 @@ void image_submit(struct image_queue *queue, struct image_request *request)
 			break;
 		case IMAGE_DISCARD:
 		case IMAGE_ZERO:
+		case IMAGE_HIDE:
 			if (request->length)
 				start_discard(queue, request);
 			break;

@@ -3,7 +3,8 @@
  * Another size, and space given back.
  *
  * To shrink, what is cut off is made zeros first, so that growing again never
- * shows it. Compact looks for clusters that no entry names: those that were
+ * shows it; to grow, what a longer base has behind the old end is hidden.
+ * Compact looks for clusters that no entry names: those that were
  * given up in an earlier life of the image, or handed out to a write that
  * never came to its record.
  */
@@ -12,13 +13,15 @@
 
 #include "format/image/image_private.h"
 
-static int cut_off(struct image *image, uint64_t size_bytes, struct err *err)
+/* [from, to) is zeros, durably. */
+static int make_zeros(struct image *image, enum image_op op, uint64_t from,
+		      uint64_t to, struct err *err)
 {
 	struct image_queue *queue = image_queue_new(image, 1, err);
 	struct image_request zero = {
-		.op = IMAGE_ZERO,
-		.offset = size_bytes,
-		.length = image_size(image) - size_bytes,
+		.op = op,
+		.offset = from,
+		.length = to - from,
 		.fua = true,
 	};
 	struct image_request *done;
@@ -29,9 +32,21 @@ static int cut_off(struct image *image, uint64_t size_bytes, struct err *err)
 	image_reap(queue, 1, &done, 1);
 	image_queue_free(queue);
 	return zero.result < 0 ? err_sys(err, zero.result,
-					 "can't cut off the end of image '%s'",
+					 "can't clear the end of image '%s'",
 					 image->path)
 			       : 0;
+}
+
+/* What the base has between the old end and the new one. */
+static int hide_base(struct image *image, uint64_t size_bytes, struct err *err)
+{
+	uint64_t from = image_size(image), to;
+
+	image_lock(image);
+	to = image->stack->base ? image->stack->base->base->size_bytes : 0;
+	image_unlock(image);
+	to = min_u64(div_up(to, 512) * 512, size_bytes);
+	return from < to ? make_zeros(image, IMAGE_HIDE, from, to, err) : 0;
 }
 
 int image_resize(struct image *image, uint64_t size_bytes, struct err *err)
@@ -46,11 +61,13 @@ int image_resize(struct image *image, uint64_t size_bytes, struct err *err)
 			err, -EINVAL,
 			"an image of %llu bytes: must be a multiple of 512, at most 64 TiB",
 			(unsigned long long)size_bytes);
-	if (size_bytes < image_size(image)) {
-		r = cut_off(image, size_bytes, err);
-		if (r < 0)
-			return r;
-	}
+	if (size_bytes < image_size(image))
+		r = make_zeros(image, IMAGE_ZERO, size_bytes, image_size(image),
+			       err);
+	else
+		r = hide_base(image, size_bytes, err);
+	if (r < 0)
+		return r;
 	pthread_mutex_lock(&image->commit_lock);
 	next = image->head;
 	next.size_bytes = size_bytes;

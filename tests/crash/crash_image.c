@@ -49,7 +49,10 @@ struct life {
 	struct model *model;
 	uint64_t random;
 	uint32_t next_mark;
-	uint64_t size, other_size; /* after a loss it may be either */
+	uint64_t size;
+	/* Of resizes that failed: after a loss it may be any of them. */
+	uint64_t other_sizes[8];
+	unsigned other_size_count;
 	struct base_state bases[BASES];
 	unsigned base, other_base, base_count; /* 0: none */
 	uint64_t sealed;                       /* known to be durable, or 0 */
@@ -103,8 +106,9 @@ static bool overlaps(const struct life *life, uint64_t offset, uint64_t length)
 static enum image_op pick_op(struct life *life)
 {
 	static const enum image_op ops[] = {
-		IMAGE_WRITE, IMAGE_WRITE, IMAGE_WRITE,   IMAGE_WRITE,
-		IMAGE_READ,  IMAGE_FLUSH, IMAGE_DISCARD, IMAGE_ZERO,
+		IMAGE_WRITE,   IMAGE_WRITE, IMAGE_WRITE,
+		IMAGE_WRITE,   IMAGE_READ,  IMAGE_FLUSH,
+		IMAGE_DISCARD, IMAGE_ZERO,  IMAGE_HIDE,
 	};
 
 	return ops[pick(life, ARRAY_SIZE(ops))];
@@ -182,6 +186,7 @@ static bool complete(struct life *life, struct flight *flight)
 	case IMAGE_WRITE:
 	case IMAGE_DISCARD:
 	case IMAGE_ZERO:
+	case IMAGE_HIDE:
 		model_put(life->model, first, count, flight->mark, failed);
 		if (!failed && request->fua)
 			model_durable(life->model, life->model->order, first,
@@ -361,9 +366,10 @@ static bool resize(struct life *life)
 
 	if (!drain(life))
 		return false;
-	if (!model_has_room(life->model, first, count))
+	if (!model_has_room(life->model, first, count) ||
+	    life->other_size_count == ARRAY_SIZE(life->other_sizes))
 		return true;
-	life->other_size = size;
+	life->other_sizes[life->other_size_count++] = size;
 	model_put(life->model, first, count, 0, true);
 	r = image_resize(life->image, size, NULL);
 	if (r < 0)
@@ -372,6 +378,7 @@ static bool resize(struct life *life)
 		life->model->sectors[i].unsure = false;
 	model_durable(life->model, life->model->order, first, count);
 	life->size = size;
+	life->other_size_count = 0;
 	return true;
 }
 
@@ -478,11 +485,15 @@ static bool open_image(struct life *life)
 static bool judge(struct life *life)
 {
 	uint64_t size = image_size(life->image);
+	bool known = size == life->size;
 	int r;
 
-	if (size != life->size && size != life->other_size)
+	for (unsigned i = 0; i < life->other_size_count; i++)
+		known |= size == life->other_sizes[i];
+	if (!known)
 		return wrong(life, "another size", (int)(size / 512));
-	life->size = life->other_size = size;
+	life->size = size;
+	life->other_size_count = 0;
 	r = image_read(life->queue, life->disk, size, 0);
 	if (r < 0)
 		return wrong(life, "can't be read after the loss", r);
@@ -581,7 +592,6 @@ static bool begin(struct life *life)
 		base_info(life, life->base, &info);
 	}
 	life->other_base = life->base;
-	life->other_size = life->size;
 	model_init(life->model, marks, based ? ARRAY_SIZE(marks) : 0);
 	r = image_create(life->io, HEAD, life->size, based ? &info : NULL,
 			 &err);

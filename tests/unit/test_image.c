@@ -181,10 +181,11 @@ static void begin(struct rig *rig, struct flight *flights,
 		sim_random(&rig->random, (SIZE - length) / grain) * grain;
 	static const enum image_op ops[] = { IMAGE_READ,  IMAGE_WRITE,
 					     IMAGE_WRITE, IMAGE_DISCARD,
-					     IMAGE_ZERO,  IMAGE_FLUSH };
+					     IMAGE_ZERO,  IMAGE_HIDE,
+					     IMAGE_FLUSH };
 
 	*request = (struct image_request){
-		.op = ops[sim_random(&rig->random, 6)],
+		.op = ops[sim_random(&rig->random, ARRAY_SIZE(ops))],
 		.offset = offset,
 		.length = length,
 		.buffer = flight->buffer,
@@ -215,6 +216,7 @@ static void end(struct rig *rig, struct flight *flight)
 		memcpy(model, flight->buffer, request->length);
 		break;
 	case IMAGE_ZERO:
+	case IMAGE_HIDE:
 		memset(model, 0, request->length);
 		break;
 	case IMAGE_DISCARD:

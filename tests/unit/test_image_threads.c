@@ -108,7 +108,7 @@ static void submit(struct worker *worker, struct image_queue *queue,
 	static const enum image_op ops[] = { IMAGE_READ,    IMAGE_READ,
 					     IMAGE_WRITE,   IMAGE_WRITE,
 					     IMAGE_DISCARD, IMAGE_ZERO,
-					     IMAGE_FLUSH };
+					     IMAGE_HIDE,    IMAGE_FLUSH };
 	uint64_t grain = sim_random(&worker->random, 2) ? 512 : 4096;
 	uint64_t length = (1 + sim_random(&worker->random,
 					  sizeof(flight->buffer) / grain)) *
@@ -154,6 +154,7 @@ static void complete(struct worker *worker, struct flight *flight)
 		memcpy(worker->model + at, flight->buffer, request->length);
 		break;
 	case IMAGE_ZERO:
+	case IMAGE_HIDE:
 		memset(worker->model + at, 0, request->length);
 		break;
 	case IMAGE_DISCARD:

@@ -2,7 +2,8 @@
 /*
  * Check: from what was met while opening over key slots, tables, packs and
  * entries to manifests and trees, each part believing nothing of the others;
- * at the end, whom the damage hurts. Finds, and repairs nothing.
+ * at the end, whom the damage hurts. Finds, and repairs nothing. Others may
+ * write meanwhile.
  *
  * Memory: at most 22 bytes an entry of the tables while packs are held
  * against them, 11 after that, 32 or so a node (of 256 chunks), 48 a pack, and
@@ -105,8 +106,12 @@ static int check_run(struct check *check, struct err *err)
 {
 	struct store *store = check->vms->store;
 	struct notes notes = { .check = check, .err = err };
-	int r = store_each_damage(store, note_damage, &notes);
+	int r = check_list_roots(check, err);
 
+	if (!r)
+		r = store_refresh(check->thread, err);
+	if (!r)
+		r = store_each_damage(store, note_damage, &notes);
 	if (!r)
 		r = store_each_key(store, note_key, &notes, err);
 	if (!r)
@@ -150,6 +155,9 @@ int vms_check(struct vms *vms, const struct vms_check *how,
 	print_set_release(&check.stray);
 	print_set_release(&check.indexed);
 	id_set_release(&check.nodes);
+	id_set_release(&check.held);
+	snapshot_list_release(&check.snapshots);
+	free(check.pins);
 	blame_release(&check.packs);
 	blame_release(&check.chunks);
 	if (r) {

@@ -37,10 +37,16 @@ struct check {
 	const struct vms_check *how;
 	struct vms_progress *progress;
 	struct store_thread *thread; /* of the calling thread */
+	/* What is walked. Listed before the tables, so that what others put
+	 * into the store meanwhile is either found in full or left alone. */
+	struct snapshot_list snapshots;
+	char (*pins)[SMALL_ID_HEX_SIZE];
+	size_t pin_count;
 
 	pthread_mutex_t lock; /* while workers run: all below */
 	struct vms_check_result result;
 	size_t error_capacity;
+	struct id_set held;      /* packs looked at since tables name them */
 	struct blame_map packs;  /* broken ones */
 	struct blame_map chunks; /* that may be lost */
 	struct print_set placed; /* (pack, entry) of all directories */
@@ -73,7 +79,8 @@ uint64_t print_of_chunk(const struct id *id, enum chunk_kind kind,
 uint64_t print_of_id(const struct id *id);
 
 /* The parts, in this order. */
-int check_packs(struct check *check, struct err *err);   /* check_packs.c */
+int check_list_roots(struct check *check, struct err *err); /* check_trees.c */
+int check_packs(struct check *check, struct err *err);      /* check_packs.c */
 int check_entries(struct check *check, struct err *err); /* check_entries.c */
 int check_trees(struct check *check, struct err *err);   /* check_trees.c */
 int check_hurt(struct check *check, struct err *err);    /* check_hurt.c */
@@ -95,8 +102,8 @@ struct root {
 	size_t volume_count;
 };
 typedef int root_fn(void *arg, const struct root *root, struct err *err);
-/* Each that can be read; one is held at a time. With `tell`, the others
- * become errors, and snapshots are counted. */
+/* Each of those listed that can be read; one is held at a time. With `tell`,
+ * the others become errors, and snapshots are counted. */
 int check_each_root(struct check *check, bool tell, root_fn *fn, void *arg,
 		    struct err *err);
 

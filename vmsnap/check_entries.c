@@ -47,7 +47,9 @@ static int entry_check(void *arg, const struct id *pack,
 		r = progress_check(check->progress, err);
 	if (r < 0)
 		return r;
-	if (is_placed)
+	/* A table that another process has written meanwhile, in place of some
+	 * that were there, names packs that are too new to have been held. */
+	if (is_placed || !id_set_has(&check->held, pack))
 		return 0;
 	if (!blame) {
 		r = entry_differs(check, pack, entry, &number, err);

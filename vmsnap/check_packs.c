@@ -21,11 +21,10 @@ struct pack_job {
 struct pack_jobs {
 	struct check *check;
 	struct bytes list; /* struct pack_job each */
-	struct id_set named;
-	uint64_t chunks; /* in the packs named */
-	size_t next;     /* under check->lock */
-	bool failed;     /* as well */
-	struct err *err; /* while the list is made */
+	uint64_t chunks;   /* in the packs named */
+	size_t next;       /* under check->lock */
+	bool failed;       /* as well */
+	struct err *err;   /* while the list is made */
 };
 
 static int jobs_add(struct pack_jobs *jobs, const struct pack_job *job,
@@ -38,7 +37,7 @@ static int jobs_add_named(void *arg, const struct table_pack *pack)
 {
 	struct pack_jobs *jobs = arg;
 	struct pack_job job = { .pack = *pack };
-	int r = id_set_add(&jobs->named, &pack->id, jobs->err);
+	int r = id_set_add(&jobs->check->held, &pack->id, jobs->err);
 
 	if (r < 0)
 		return r;
@@ -54,7 +53,7 @@ static int jobs_add_stray(void *arg, const char *leaf, struct err *err)
 
 	if (hex_decode(job.pack.id.b, ID_SIZE, leaf, strlen(leaf)) < 0)
 		return 0; /* no pack's name: ignored, spec/store.md, Names */
-	if (id_set_has(&jobs->named, &job.pack.id))
+	if (id_set_has(&jobs->check->held, &job.pack.id))
 		return 0;
 	jobs->check->result.packs++;
 	return jobs_add(jobs, &job, err);
@@ -240,6 +239,5 @@ int check_packs(struct check *check, struct err *err)
 		r = pool_run(check->vms->workers, packs_worker, &jobs, err);
 	}
 	bytes_release(&jobs.list);
-	id_set_release(&jobs.named);
 	return r;
 }

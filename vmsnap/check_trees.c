@@ -60,17 +60,9 @@ static int snapshot_each(struct check *check, bool tell, const struct id *id,
 	return r;
 }
 
-struct pins {
-	struct check *check;
-	bool tell;
-	root_fn *fn;
-	void *arg;
-};
-
-static int pin_each(void *arg, const char *id_hex, struct err *err)
+static int pin_each(struct check *check, bool tell, const char *id_hex,
+		    root_fn *fn, void *arg, struct err *err)
 {
-	struct pins *pins = arg;
-	struct check *check = pins->check;
 	struct pin pin = { 0 };
 	struct err why = { 0 };
 	char name[OBJECT_NAME_MAX];
@@ -83,17 +75,46 @@ static int pin_each(void *arg, const char *id_hex, struct err *err)
 	if (r) {
 		snprintf(name, sizeof(name), "pins/%.64s", id_hex);
 		why.code = r;
-		return pins->tell ? root_error(check, name, &why, NULL, err)
-				  : 0;
+		return tell ? root_error(check, name, &why, NULL, err) : 0;
 	}
-	r = pins->fn(pins->arg,
-		     &(struct root){ .snapshot = pin.snapshot,
-				     .name = "",
-				     .volumes = pin.volumes,
-				     .volume_count = pin.volume_count },
-		     err);
+	r = fn(arg,
+	       &(struct root){ .snapshot = pin.snapshot,
+			       .name = "",
+			       .volumes = pin.volumes,
+			       .volume_count = pin.volume_count },
+	       err);
 	pin_release(&pin);
 	return r;
+}
+
+int check_each_root(struct check *check, bool tell, root_fn *fn, void *arg,
+		    struct err *err)
+{
+	int r = 0;
+
+	for (size_t n = 0; n < check->snapshots.count && !r; n++) {
+		r = progress_check(check->progress, err);
+		if (!r)
+			r = snapshot_each(check, tell, &check->snapshots.ids[n],
+					  fn, arg, err);
+	}
+	for (size_t n = 0; n < check->pin_count && !r; n++)
+		r = pin_each(check, tell, check->pins[n], fn, arg, err);
+	return r;
+}
+
+static int pin_note(void *arg, const char *id_hex, struct err *err)
+{
+	struct check *check = arg;
+	void *more = reallocarray(check->pins, check->pin_count + 1,
+				  sizeof(*check->pins));
+
+	if (!more)
+		return err_set(err, -ENOMEM,
+			       "out of memory for a list of pins");
+	check->pins = more;
+	memcpy(check->pins[check->pin_count++], id_hex, SMALL_ID_HEX_SIZE);
+	return 0;
 }
 
 static int id_order(const void *a, const void *b)
@@ -101,24 +122,16 @@ static int id_order(const void *a, const void *b)
 	return id_compare(a, b);
 }
 
-int check_each_root(struct check *check, bool tell, root_fn *fn, void *arg,
-		    struct err *err)
+int check_list_roots(struct check *check, struct err *err)
 {
-	struct pins pins = { check, tell, fn, arg };
-	struct snapshot_list ids = { 0 };
-	int r = store_list_snapshots(check->vms->store, &ids, err);
+	struct store *store = check->vms->store;
+	int r = store_list_snapshots(store, &check->snapshots, err);
 
 	/* What is told comes in the same order each time. */
-	if (!r && ids.count)
-		qsort(ids.ids, ids.count, sizeof(*ids.ids), id_order);
-	for (size_t n = 0; n < ids.count && !r; n++) {
-		r = progress_check(check->progress, err);
-		if (!r)
-			r = snapshot_each(check, tell, &ids.ids[n], fn, arg,
-					  err);
-	}
-	snapshot_list_release(&ids);
-	return r ? r : store_each_pin(check->vms->store, pin_each, &pins, err);
+	if (!r && check->snapshots.count)
+		qsort(check->snapshots.ids, check->snapshots.count,
+		      sizeof(struct id), id_order);
+	return r ? r : store_each_pin(store, pin_note, check, err);
 }
 
 bool node_key(const struct volume *volume, unsigned level,

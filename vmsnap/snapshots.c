@@ -199,6 +199,9 @@ int vms_list_latest(struct vms *vms, struct vms_snapshot_list *out,
 		}
 		ids.count = kept;
 	}
+	/* Tables are durable before the snapshot that needs them. */
+	if (!r)
+		r = vms_refresh(vms, err);
 	if (!r)
 		r = load_all(vms, &ids, NULL, out, err);
 	snapshot_list_release(&ids);
@@ -354,8 +357,8 @@ static int find_latest(struct vms *vms, const char *name, struct snapshot *out,
 	return r;
 }
 
-int vms_find_snapshot(struct vms *vms, const char *spec, struct snapshot *out,
-		      struct err *err)
+static int find(struct vms *vms, const char *spec, struct snapshot *out,
+		struct err *err)
 {
 	const char *at = strchr(spec, '@');
 	size_t length = at ? (size_t)(at - spec) : strlen(spec);
@@ -381,4 +384,21 @@ int vms_find_snapshot(struct vms *vms, const char *spec, struct snapshot *out,
 			"no snapshot is named '%s', and no id starts so; `vmsnap list` shows all",
 			name);
 	return r;
+}
+
+int vms_find_snapshot(struct vms *vms, const char *spec, struct snapshot *out,
+		      struct err *err)
+{
+	struct snapshot found = { 0 };
+	int r = find(vms, spec, &found, err);
+
+	/* It may be younger than the tables that were read at the opening. */
+	if (!r)
+		r = vms_refresh(vms, err);
+	if (r) {
+		snapshot_release(&found);
+		return r;
+	}
+	*out = found;
+	return 0;
 }

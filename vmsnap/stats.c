@@ -174,6 +174,9 @@ static int stats_run(struct stats *stats, struct err *err)
 	struct vms_snapshot_list list = { 0 };
 	int r = vms_list(stats->vms, NULL, &list, err);
 
+	/* What others have put into the store until then is found whole. */
+	if (!r)
+		r = vms_refresh(stats->vms, err);
 	if (!r)
 		r = snapshots_add(out, &list, err);
 	if (!r)

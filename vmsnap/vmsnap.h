@@ -62,7 +62,8 @@ int vms_backend_open(struct vs_io *io, const char *location,
 
 /*
  * NAME, NAME@latest, NAME@LABEL, NAME@-N, or at least 8 hex digits of an id.
- * -ENOENT says what there is; -EINVAL: ambiguous or malformed.
+ * -ENOENT says what there is; -EINVAL: ambiguous or malformed. What was found
+ * can be read, also when it is younger than the opening.
  */
 int vms_find_snapshot(struct vms *vms, const char *spec, struct snapshot *out,
 		      struct err *err);
@@ -203,7 +204,7 @@ int vms_reader_base(struct image_base **out, struct vms_reader *reader,
 		    struct err *err);
 
 /* Find also what other processes have written since the store was opened;
- * snapshots are found without it, their chunks are not. Any thread. */
+ * snapshots are listed without it, their chunks are not found. Any thread. */
 int vms_refresh(struct vms *vms, struct err *err);
 
 /* ---- diff ---- */

@@ -44,9 +44,9 @@ static char *absolute(const char *path, struct err *err)
 
 /* ---- pins ---- */
 
-int live_pin_put(struct vms *vms, const char *path, const struct volume *volume,
-		 const struct id *snapshot, uint8_t pin[SMALL_ID_SIZE],
-		 struct err *err)
+int live_pin_put_as(struct vms *vms, const char *path,
+		    const struct volume *volume, const struct id *snapshot,
+		    const uint8_t id[SMALL_ID_SIZE], struct err *err)
 {
 	struct store_thread *thread = vms_thread_take(vms, err);
 	char host[SNAPSHOT_TEXT_MAX + 1] = "", hex[SMALL_ID_HEX_SIZE];
@@ -63,7 +63,6 @@ int live_pin_put(struct vms *vms, const char *path, const struct volume *volume,
 	};
 	int r = -ENOMEM;
 
-	memset(pin, 0, SMALL_ID_SIZE);
 	/* Only the root counts; the tags may go with their snapshot. */
 	copy.has_tags = false;
 	copy.bad = NULL;
@@ -77,10 +76,26 @@ int live_pin_put(struct vms *vms, const char *path, const struct volume *volume,
 	if (thread && where) {
 		/* A file's name need not be text. */
 		escape_name(safe, sizeof(safe), where);
-		r = store_put_pin(thread, &it, hex, err);
+		hex_encode(hex, id, SMALL_ID_SIZE);
+		r = store_put_pin_as(thread, &it, hex, err);
 	}
 	vms_thread_give(vms, thread);
-	return r ? r : hex_decode(pin, SMALL_ID_SIZE, hex, strlen(hex));
+	return r;
+}
+
+int live_pin_put(struct vms *vms, const char *path, const struct volume *volume,
+		 const struct id *snapshot, uint8_t pin[SMALL_ID_SIZE],
+		 struct err *err)
+{
+	uint8_t id[SMALL_ID_SIZE];
+	int r = random_fill(id, sizeof(id), err);
+
+	memset(pin, 0, sizeof(id));
+	if (!r)
+		r = live_pin_put_as(vms, path, volume, snapshot, id, err);
+	if (!r)
+		memcpy(pin, id, sizeof(id));
+	return r;
 }
 
 void live_pin_missing(const struct err *why,
@@ -184,29 +199,6 @@ int live_base_open(struct vms_live *live, const struct image_base_info *info,
 	int r = vms_reader_open(&reader, live->vms, live->cache, &volume, err);
 
 	return r ? r : vms_reader_base(out, reader, err);
-}
-
-int live_base_swap(struct vms_live *live, uint64_t layer,
-		   const struct image_base_info *info, struct image_base *base,
-		   void (*warn)(void *arg, const char *text), void *warn_arg,
-		   struct err *err)
-{
-	struct image_base_info old = live->info;
-	char text[ERR_TEXT_MAX + 64];
-	struct err why = { 0 };
-	int r = image_swap_base(live->image, layer, info, base, err);
-
-	if (r)
-		return r;
-	live->info = *info;
-	live->base = base;
-	if (live_pin_delete(live->vms, &old, &why)) {
-		snprintf(text, sizeof(text),
-			 "the old base's pin is left in the store: %s",
-			 why.text);
-		warn_with(warn, warn_arg, text);
-	}
-	return 0;
 }
 
 static int check_store(const struct vms_live *live, struct err *err)
@@ -350,10 +342,7 @@ static int open_parts(struct vms_live *live,
 		r = absent_base(live->info.size_bytes, &image.base, err);
 	if (r)
 		return r;
-	r = image_open(&live->image, live->io, live->path, &image, err);
-	if (!r)
-		live->base = image.base;
-	return r;
+	return image_open(&live->image, live->io, live->path, &image, err);
 }
 
 static void live_free(struct vms_live *live)
@@ -403,22 +392,7 @@ struct image *vms_live_image(struct vms_live *live)
 int vms_live_extent(struct vms_live *live, uint64_t offset, uint64_t length,
 		    struct image_extent *out, struct err *err)
 {
-	struct image_base *base = live->base;
-	uint64_t run;
-	bool zero;
-	int r = image_extent(live->image, offset, length, out, err);
-
-	if (r || out->kind != IMAGE_EXTENT_BASE || !base->extent ||
-	    offset >= base->size_bytes)
-		return r;
-	run = min_u64(out->length, base->size_bytes - offset);
-	/* What can't be told counts as data: reading it says more. */
-	if (base->extent(base, offset, run, &zero, &run))
-		return 0;
-	out->length = run;
-	if (zero)
-		out->kind = IMAGE_EXTENT_ZERO;
-	return 0;
+	return image_extent_deep(live->image, offset, length, out, err);
 }
 
 /* ---- removal ---- */
@@ -428,7 +402,12 @@ int vms_live_remove(struct vms *vms, struct vs_io *io, const char *path,
 {
 	struct image_base_info info = { 0 };
 	/* A damaged one may go as well; what it stood on is not known then. */
-	bool known = image_read_base_info(io, path, &info, NULL) == 0;
+	uint8_t id[16];
+	bool known = image_read_identity(io, path, id, &info, NULL) == 0;
+	struct image_swap_note note;
+	bool noted = known &&
+		     image_read_swap_note(io, path, &note, NULL) == 0 &&
+		     !memcmp(id, note.id, sizeof(id));
 	int r;
 
 	if (known && vms && info.present &&
@@ -437,9 +416,12 @@ int vms_live_remove(struct vms *vms, struct vs_io *io, const char *path,
 		return err_set(err, -EINVAL,
 			       "image '%s' has its pin in another store", path);
 	r = image_remove(io, path, err);
-	if (r || !known || !info.present || !vms)
+	if (r || !vms)
 		return r;
-	r = live_pin_delete(vms, &info, err);
+	if (known && info.present)
+		r = live_pin_delete(vms, &info, err);
+	if (!r && noted)
+		r = live_swap_forget(vms, &note, err);
 	if (r)
 		err_prefix(err, "image '%s' is removed, but not its pin", path);
 	return r;

@@ -12,7 +12,6 @@ struct vms_live {
 	struct image *image;
 	char *path;
 	struct image_base_info info; /* as in the head */
-	struct image_base *base;     /* the image's; NULL: none */
 };
 
 /* The volume that the head names as base; owns nothing. */
@@ -29,20 +28,14 @@ int live_base_describe(const struct vms *vms, const struct volume *volume,
 int live_find_volume(const struct snapshot *snapshot, const char *disk,
 		     const char *otherwise, const struct volume **out,
 		     struct err *err);
-/*
- * `info` becomes the base, as image_swap_base(), and the pin of the old one
- * goes. On failure the head may name the new base all the same: both pins stay
- * then. What can't be removed is told to `warn` (may be NULL).
- */
-int live_base_swap(struct vms_live *live, uint64_t layer,
-		   const struct image_base_info *info, struct image_base *base,
-		   void (*warn)(void *arg, const char *text), void *warn_arg,
-		   struct err *err);
-
 /* A pin on `volume` for the image at `path`; its id to pin[], zeros on failure. */
 int live_pin_put(struct vms *vms, const char *path, const struct volume *volume,
 		 const struct id *snapshot, uint8_t pin[SMALL_ID_SIZE],
 		 struct err *err);
+/* The same with an id that the caller drew. */
+int live_pin_put_as(struct vms *vms, const char *path,
+		    const struct volume *volume, const struct id *snapshot,
+		    const uint8_t id[SMALL_ID_SIZE], struct err *err);
 /* Tell `warn` (may be NULL) that there is no pin, and why. */
 void live_pin_missing(const struct err *why,
 		      void (*warn)(void *arg, const char *text), void *arg);
@@ -51,6 +44,41 @@ void live_pin_missing(const struct err *why,
  * no failure. */
 int live_pin_delete(struct vms *vms, const struct image_base_info *info,
 		    struct err *err);
+
+/* ---- live_swap.c ---- */
+
+/*
+ * `volume` is to become the base once layers up to `layer` (0: none) are in
+ * it: a pin on it, its id to info->pin, and before that a note beside the
+ * image. On failure the note stays.
+ */
+int live_swap_begin(struct vms_live *live, uint64_t layer,
+		    const struct volume *volume, const struct id *snapshot,
+		    struct image_base_info *info, struct err *err);
+/*
+ * The head names the new base, or never will: whichever of both pins it does
+ * not name goes, and then the note. No note is no failure. The caller alone
+ * may swap this image's base now, and the head is durable as it reads: it was
+ * written since the last failure, by a seal or a swap that succeeded.
+ */
+int live_swap_end(struct vms *vms, struct vs_io *io, const char *path,
+		  struct err *err);
+
+/* The same; what can't be removed is told to `warn` (may be NULL). */
+void live_swap_tidy(struct vms_live *live,
+		    void (*warn)(void *arg, const char *text), void *warn_arg);
+/*
+ * `info` becomes the base, as image_swap_base(), and the pin of the old one
+ * goes. On failure the head may name the new base all the same: both pins stay
+ * then, and the note.
+ */
+int live_base_swap(struct vms_live *live, uint64_t layer,
+		   const struct image_base_info *info, struct image_base *base,
+		   void (*warn)(void *arg, const char *text), void *warn_arg,
+		   struct err *err);
+/* Both pins of a note go: its image is no more. */
+int live_swap_forget(struct vms *vms, const struct image_swap_note *note,
+		     struct err *err);
 
 /* ---- live_tree.c ---- */
 

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Absorb: [base + sealed layers] becomes a root in the store, and that the
- * base. Order is what keeps it safe: chunks durable, new pin, snapshot, new
- * head, old pin gone. Wherever it ends in between, the image has a base that a
- * pin names; what was stored is found again by the next run, and at worst a
- * pin is left that `list --pins` shows.
+ * base. Order is what keeps it safe: chunks durable, a note of both bases, new
+ * pin, snapshot, new head, old pin gone. Wherever it ends in between, the image
+ * has a base that a pin names; what was stored is found again by the next run,
+ * which also removes the pin that is too many.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -122,7 +122,6 @@ static int build(struct absorb *absorb, struct err *err)
 	return r;
 }
 
-/* The pin is written; on failure it goes again. */
 static int commit(struct absorb *absorb, struct err *err)
 {
 	struct vms *vms = absorb->live->vms;
@@ -132,9 +131,7 @@ static int commit(struct absorb *absorb, struct err *err)
 		return 0;
 	r = store_commit(vms->store, absorb->threads[0], &absorb->snapshot,
 			 err);
-	if (r)
-		(void)live_pin_delete(vms, &absorb->info, NULL);
-	else
+	if (!r)
 		memcpy(absorb->info.snapshot, absorb->snapshot.id.b, ID_SIZE);
 	return r;
 }
@@ -150,6 +147,26 @@ static int swap(struct absorb *absorb, struct err *err)
 				  base, how->warn, how->warn_arg, err);
 }
 
+/* From the swap on the head may name the new base even if that fails: both
+ * pins stay then, and the note. */
+static int change_base(struct absorb *absorb, struct err *err)
+{
+	struct vms_live *live = absorb->live;
+	int r = live_base_describe(live->vms, absorb->volume, &absorb->info,
+				   err);
+
+	if (!r)
+		r = live_swap_begin(live, absorb->layer, absorb->volume, NULL,
+				    &absorb->info, err);
+	if (!r)
+		r = commit(absorb, err);
+	if (r) {
+		(void)live_swap_end(live->vms, live->io, live->path, NULL);
+		return r;
+	}
+	return swap(absorb, err);
+}
+
 static int run(struct absorb *absorb, void (*sealed)(void *arg, uint64_t layer),
 	       void *arg, struct err *err)
 {
@@ -163,19 +180,16 @@ static int run(struct absorb *absorb, void (*sealed)(void *arg, uint64_t layer),
 		r = begin_volume(absorb, err);
 	if (!r)
 		r = seal(absorb, sealed, arg, err);
-	if (!r)
-		r = build(absorb, err);
+	if (r)
+		return r;
+	/* The head was written anew by the seal. */
+	live_swap_tidy(absorb->live, absorb->how->warn, absorb->how->warn_arg);
+	r = build(absorb, err);
 	if (r)
 		return r;
 	totals->stored_bytes = store_stored_bytes(vms->store) - stored;
 	totals->elapsed_us = (uint64_t)(time_monotonic_ns() - started) / 1000;
-	r = live_base_describe(vms, absorb->volume, &absorb->info, err);
-	if (!r)
-		r = live_pin_put(vms, absorb->live->path, absorb->volume, NULL,
-				 absorb->info.pin, err);
-	if (!r)
-		r = commit(absorb, err);
-	return r ? r : swap(absorb, err);
+	return change_base(absorb, err);
 }
 
 static int threads_open(struct absorb *absorb, struct err *err)

@@ -182,15 +182,22 @@ static int put_pin(struct rebase *rebase, struct err *err)
 	struct vms_live *live = rebase->live;
 	const struct vms_rebase *how = rebase->how;
 	struct err why = { 0 };
-	int r = live_pin_put(live->vms, live->path, rebase->volume,
-			     &how->snapshot->id, rebase->info.pin, &why);
+	/* What an earlier swap left goes by what the head says. */
+	int r = image_settle_head(live->image, err);
 
+	if (r)
+		return r;
+	live_swap_tidy(live, how->warn, how->warn_arg);
+	r = live_swap_begin(live, 0, rebase->volume, &how->snapshot->id,
+			    &rebase->info, &why);
 	if (r && r != -EROFS) {
 		*err = why;
 		return r;
 	}
-	if (r)
+	if (r) {
+		memset(rebase->info.pin, 0, sizeof(rebase->info.pin));
 		live_pin_missing(&why, how->warn, how->warn_arg);
+	}
 	return 0;
 }
 
@@ -211,7 +218,7 @@ static int run(struct rebase *rebase, struct err *err)
 	if (!r)
 		r = keep_all(rebase, err);
 	if (r) {
-		(void)live_pin_delete(live->vms, &rebase->info, NULL);
+		(void)live_swap_end(live->vms, live->io, live->path, NULL);
 		return r;
 	}
 	base = rebase->base;

@@ -347,7 +347,7 @@ int vms_live_open(struct vms_live **out, const struct vms_live_options *options,
 /* As image_close(). NULL is ignored. */
 int vms_live_close(struct vms_live *live, struct err *err);
 struct image *vms_live_image(struct vms_live *live);
-/* As image_extent(); what is known to be zeros in the base is ZERO of layer 0. */
+/* As image_extent_deep(). */
 int vms_live_extent(struct vms_live *live, uint64_t offset, uint64_t length,
 		    struct image_extent *out, struct err *err);
 

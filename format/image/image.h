@@ -66,14 +66,19 @@ int image_create(struct vs_io *io, const char *path, uint64_t size_bytes,
 /* The head alone, e.g. to open the base. -ENOENT, -EBADMSG, -EOPNOTSUPP. */
 int image_read_base_info(struct vs_io *io, const char *path,
 			 struct image_base_info *out, struct err *err);
+/* The same, and the image's id. */
+int image_read_identity(struct vs_io *io, const char *path, uint8_t id[16],
+			struct image_base_info *out, struct err *err);
 
 enum image_mode {
 	IMAGE_READ_ONLY,
 	IMAGE_READ_WRITE,
+	IMAGE_SEALED, /* its sealed layers only; whoever writes to it goes on */
 };
 
 struct image_options {
 	enum image_mode mode;
+	uint64_t sealed_layer;   /* IMAGE_SEALED: as of this one's seal */
 	struct image_base *base; /* taken over (closed with the image, also when
 				    the open fails); NULL: must have none */
 	size_t map_memory_bytes; /* bound for map pages held; 0: 64 MiB */
@@ -183,6 +188,28 @@ int image_swap_base(struct image *image, uint64_t layer,
 		    const struct image_base_info *info, struct image_base *base,
 		    struct err *err);
 
+/*
+ * Before a base is relied on that is to come: PATH.swap, durable, names the
+ * base as it is and as it will be once layers up to `layer` (0: none) are in it. So
+ * whoever comes after a crash knows of both pins. One that is there is
+ * replaced. The image may be open elsewhere.
+ */
+int image_write_swap_note(struct vs_io *io, const char *path, uint64_t layer,
+			  const struct image_base_info *info, struct err *err);
+struct image_swap_note {
+	uint8_t id[16]; /* the image's */
+	uint64_t layer; /* 0: none goes */
+	struct image_base_info from, to;
+};
+/* -ENOENT: there is none. -EBADMSG. */
+int image_read_swap_note(struct vs_io *io, const char *path,
+			 struct image_swap_note *out, struct err *err);
+/* 0 also when there is none. */
+int image_remove_swap_note(struct vs_io *io, const char *path, struct err *err);
+
+/* The head is durable as this image has it, whatever failed before. */
+int image_settle_head(struct image *image, struct err *err);
+
 /* ---- the rest ---- */
 
 /* What is cut off is gone, what is added is zeros whatever the base has there.
@@ -207,6 +234,10 @@ struct image_extent {
  * in one layer are merged. */
 int image_extent(struct image *image, uint64_t offset, uint64_t length,
 		 struct image_extent *out, struct err *err);
+
+/* The same; what is known to be zeros in the base is ZERO of layer 0. */
+int image_extent_deep(struct image *image, uint64_t offset, uint64_t length,
+		      struct image_extent *out, struct err *err);
 
 struct image_info {
 	uint8_t id[16];

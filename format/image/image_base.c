@@ -116,3 +116,19 @@ int image_swap_base(struct image *image, uint64_t layer,
 	}
 	return r;
 }
+
+int image_settle_head(struct image *image, struct err *err)
+{
+	struct head next;
+	int r = image_need_writable(image, err);
+
+	if (r)
+		return r;
+	pthread_mutex_lock(&image->commit_lock);
+	next = image->head;
+	r = head_write(image->io, image->file, image->path, &next, err);
+	if (!r)
+		image->head = next;
+	pthread_mutex_unlock(&image->commit_lock);
+	return r;
+}

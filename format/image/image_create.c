@@ -177,6 +177,8 @@ int image_remove(struct vs_io *io, const char *path, struct err *err)
 		r = io->ops->unlink(io, path, err);
 	if (!r)
 		r = image_each_layer_file(io, path, remove_layer, io, err);
+	if (!r)
+		r = image_remove_swap_note(io, path, err);
 	io->ops->close(io, file);
 	return r;
 }

@@ -175,8 +175,27 @@ static int add_to_extent(void *arg, uint64_t offset, uint64_t length,
 	return 0;
 }
 
-int image_extent(struct image *image, uint64_t offset, uint64_t length,
-		 struct image_extent *out, struct err *err)
+/* What can't be told counts as data: reading it says more. */
+static void look_at_base(const struct stack *stack, struct image_extent *found)
+{
+	struct image_base *base = stack->base ? stack->base->base : NULL;
+	uint64_t run;
+	bool zero;
+
+	if (found->kind != IMAGE_EXTENT_BASE || !base || !base->extent ||
+	    found->offset >= base->size_bytes)
+		return;
+	run = min_u64(found->length, base->size_bytes - found->offset);
+	if (base->extent(base, found->offset, run, &zero, &run))
+		return;
+	found->length = run;
+	if (zero)
+		found->kind = IMAGE_EXTENT_ZERO;
+}
+
+static int find_extent(struct image *image, uint64_t offset, uint64_t length,
+		       bool with_base, struct image_extent *out,
+		       struct err *err)
 {
 	struct image_extent found = { 0 };
 	uint64_t size = image_size(image);
@@ -192,6 +211,9 @@ int image_extent(struct image *image, uint64_t offset, uint64_t length,
 	image_unlock(image);
 	r = stack_each_run(image, stack, stack->count, offset, offset + length,
 			   add_to_extent, &found, err);
+	/* The base of this stack: a swap may close it as soon as it is let go. */
+	if (with_base && found.length)
+		look_at_base(stack, &found);
 	image_lock(image);
 	stack_put(image, stack);
 	image_unlock(image);
@@ -200,6 +222,18 @@ int image_extent(struct image *image, uint64_t offset, uint64_t length,
 		return r;
 	*out = found;
 	return 0;
+}
+
+int image_extent(struct image *image, uint64_t offset, uint64_t length,
+		 struct image_extent *out, struct err *err)
+{
+	return find_extent(image, offset, length, false, out, err);
+}
+
+int image_extent_deep(struct image *image, uint64_t offset, uint64_t length,
+		      struct image_extent *out, struct err *err)
+{
+	return find_extent(image, offset, length, true, out, err);
 }
 
 struct sealed_walk {
@@ -249,7 +283,8 @@ static int sealed_stack(struct image *image, uint64_t number,
 
 	image_lock(image);
 	*count = stack_count_to(image->stack, number);
-	if (!*count || *count == image->stack->count ||
+	if (!*count ||
+	    (*count == image->stack->count && !image->sealed_layer) ||
 	    image->stack->layers[*count - 1]->super.number != number)
 		r = -EINVAL;
 	else

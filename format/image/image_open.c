@@ -56,7 +56,10 @@ static int open_head(struct image *image, struct err *err)
 		(image->writable ? IO_READ_WRITE : IO_READ_ONLY), err);
 	if (image->file < 0)
 		return image->file;
-	r = io->ops->lock(io, image->file, image->writable);
+	/* Sealed layers don't change, and need none. */
+	r = image->sealed_layer
+		    ? 0
+		    : io->ops->lock(io, image->file, image->writable);
 	if (r == -EBUSY)
 		return err_set(err, r,
 			       "image '%s' is in use by another program",
@@ -134,7 +137,7 @@ static int add_broken(struct image *image, struct chain *chain, uint64_t number,
 static int load_one(struct image *image, struct chain *chain, uint64_t number,
 		    struct err *err)
 {
-	bool must = number <= image->head.last_known;
+	bool must = number <= image->head.last_known || image->sealed_layer;
 	struct layer *layer = NULL;
 	int r = layer_open(image, number, &layer, err);
 
@@ -172,6 +175,20 @@ static int load_one(struct image *image, struct chain *chain, uint64_t number,
 	return chain_add(chain, layer);
 }
 
+static int all_sealed(struct image *image, const struct chain *chain,
+		      struct err *err)
+{
+	for (size_t i = 0; i < chain->count; i++) {
+		if (!chain->layers[i]->sealed && !chain->layers[i]->broken)
+			return err_set(err, -EINVAL,
+				       "image '%s': layer %llu is not sealed",
+				       image->path,
+				       (unsigned long long)chain->layers[i]
+					       ->super.number);
+	}
+	return 0;
+}
+
 static int load_chain(struct image *image, struct chain *chain, struct err *err)
 {
 	for (uint64_t number = image->head.first_layer;
@@ -184,7 +201,13 @@ static int load_chain(struct image *image, struct chain *chain, struct err *err)
 			return err_set(err, r, "out of memory for a layer");
 		if (r < 0)
 			return r;
+		if (number == image->sealed_layer)
+			return all_sealed(image, chain, err);
 	}
+	if (image->sealed_layer)
+		return err_set(err, -EINVAL, "image '%s' has no layer %llu",
+			       image->path,
+			       (unsigned long long)image->sealed_layer);
 	if (chain->layers[chain->count - 1]->sealed)
 		image_damage(image, 0, image->size_bytes,
 			     "the layer after the last sealed one is missing");
@@ -443,6 +466,8 @@ static struct image *image_new(struct vs_io *io, const char *path,
 	image->path = strdup(path);
 	image->dir = image_dir_of(path);
 	image->writable = options->mode == IMAGE_READ_WRITE;
+	if (options->mode == IMAGE_SEALED)
+		image->sealed_layer = options->sealed_layer;
 	image->threads = !io->single_thread;
 	image->damage_fn = options->damage;
 	image->damage_arg = options->arg;
@@ -492,6 +517,9 @@ int image_open(struct image **out, struct vs_io *io, const char *path,
 		r = err_set(err, -ENOMEM, "out of memory for an image");
 	else if (strlen(path) > IMAGE_PATH_MAX)
 		r = err_set(err, -ENAMETOOLONG, "the image's path is too long");
+	else if (options->mode == IMAGE_SEALED && !options->sealed_layer)
+		r = err_set(err, -EINVAL, "image '%s': up to which layer?",
+			    path);
 	else
 		r = open_rest(image, options, &base, err);
 	if (r < 0) {
@@ -530,8 +558,8 @@ int image_close(struct image *image, struct err *err)
 	return r;
 }
 
-int image_read_base_info(struct vs_io *io, const char *path,
-			 struct image_base_info *out, struct err *err)
+int image_read_identity(struct vs_io *io, const char *path, uint8_t id[16],
+			struct image_base_info *out, struct err *err)
 {
 	struct head head;
 	int r, file = io->ops->open(io, path, IO_READ_ONLY, err);
@@ -540,7 +568,17 @@ int image_read_base_info(struct vs_io *io, const char *path,
 		return file;
 	r = head_read(io, file, path, &head, err);
 	io->ops->close(io, file);
-	if (!r)
-		*out = head.base;
-	return r;
+	if (r < 0)
+		return r;
+	memcpy(id, head.id, sizeof(head.id));
+	*out = head.base;
+	return 0;
+}
+
+int image_read_base_info(struct vs_io *io, const char *path,
+			 struct image_base_info *out, struct err *err)
+{
+	uint8_t id[16];
+
+	return image_read_identity(io, path, id, out, err);
 }

@@ -408,6 +408,7 @@ struct image {
 	struct stack *stack;
 	struct map_cache map;
 	bool damaged;
+	uint64_t sealed_layer; /* it ends with this one; 0: the whole image */
 	uint64_t use_clock;
 	unsigned open_files;
 	struct unit *units[UNIT_BUCKETS];

@@ -179,8 +179,7 @@ void part_finish(struct part *part)
 
 static bool changes_disk(const struct part *part)
 {
-	return part->op == IMAGE_WRITE || part->op == IMAGE_DISCARD ||
-	       part->op == IMAGE_ZERO;
+	return part->op != IMAGE_READ && part->op != IMAGE_FLUSH;
 }
 
 void part_take_stack(struct part *part)

@@ -182,8 +182,12 @@ int store_latest_snapshot(struct store_thread *thread, const char *name,
 
 /* ---- pins ---- */
 
+/* Under a new id, which goes to id_hex[]. */
 int store_put_pin(struct store_thread *thread, const struct pin *pin,
 		  char id_hex[SMALL_ID_HEX_SIZE], struct err *err);
+/* Under this id: random, so that who writes it down before finds the pin. */
+int store_put_pin_as(struct store_thread *thread, const struct pin *pin,
+		     const char *id_hex, struct err *err);
 int store_load_pin(struct store_thread *thread, const char *id_hex,
 		   struct pin *out, struct err *err);
 int store_delete_pin(struct store *store, const char *id_hex, struct err *err);

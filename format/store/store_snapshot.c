@@ -299,26 +299,35 @@ static int pin_name(char name[OBJECT_NAME_MAX], const char *id_hex,
 	return 0;
 }
 
-int store_put_pin(struct store_thread *thread, const struct pin *pin,
-		  char id_hex[SMALL_ID_HEX_SIZE], struct err *err)
+int store_put_pin_as(struct store_thread *thread, const struct pin *pin,
+		     const char *id_hex, struct err *err)
 {
-	char name[OBJECT_NAME_MAX], hex[SMALL_ID_HEX_SIZE];
-	uint8_t id[SMALL_ID_SIZE];
+	char name[OBJECT_NAME_MAX];
 	struct bytes plain = { 0 };
 	int r = store_check_writable(thread->store, err);
 
 	if (r == 0)
-		r = random_fill(id, sizeof(id), err);
-	if (r < 0)
-		return r;
-	hex_encode(hex, id, sizeof(id));
-	r = pin_name(name, hex, err);
+		r = pin_name(name, id_hex, err);
 	if (r == 0)
 		r = pin_encode(pin, &plain, err);
 	if (r == 0 && thread->store->mode != STORE_DRY)
 		r = store_put_object(thread->store, thread->sealer, OBJECT_PIN,
 				     name, &plain, err);
 	bytes_release(&plain);
+	return r;
+}
+
+int store_put_pin(struct store_thread *thread, const struct pin *pin,
+		  char id_hex[SMALL_ID_HEX_SIZE], struct err *err)
+{
+	char hex[SMALL_ID_HEX_SIZE];
+	uint8_t id[SMALL_ID_SIZE];
+	int r = random_fill(id, sizeof(id), err);
+
+	if (r < 0)
+		return r;
+	hex_encode(hex, id, sizeof(id));
+	r = store_put_pin_as(thread, pin, hex, err);
 	if (r == 0)
 		memcpy(id_hex, hex, sizeof(hex));
 	return r;

@@ -100,6 +100,51 @@ static void test_seal_under_way(void **state)
 	free_rig(&rig);
 }
 
+/* Sealed layers beside the writer, which goes on. */
+static void test_open_sealed(void **state)
+{
+	uint8_t *first = malloc(SIZE), *got = malloc(SIZE);
+	struct image_options options = { .mode = IMAGE_SEALED };
+	struct image *sealed;
+	struct rig rig;
+
+	(void)state;
+	assert_true(first && got);
+	make_rig(&rig, true);
+	do_write(&rig, 4096, 3 * UNIT, 1);
+	assert_int_equal(seal(&rig), 1);
+	do_write(&rig, 6 * UNIT, 2 * UNIT, 2);
+	assert_int_equal(seal(&rig), 2);
+	memcpy(first, rig.model, SIZE);
+	options.sealed_layer = 2;
+	options.base = mem_base_new(rig.base, SIZE / 2);
+	/* It is not marked yet. */
+	assert_int_equal(image_open(&sealed, rig.io, HEAD, &options, &err),
+			 -EINVAL);
+	do_write(&rig, 0, 5 * UNIT, 3);
+	ok(image_seal_wait(rig.image, 2, &err));
+	options.base = mem_base_new(rig.base, SIZE / 2);
+	ok(image_open(&sealed, rig.io, HEAD, &options, &err));
+	do_write(&rig, 0, 5 * UNIT, 4);
+	assert_int_equal(image_read_at(sealed, 2, got, SIZE, 0), 0);
+	assert_memory_equal(got, first, SIZE);
+	assert_int_equal(image_seal(sealed, &options.sealed_layer, &err),
+			 -EROFS);
+	ok(image_close(sealed, &err));
+	/* None, and one that is still the top. */
+	for (uint64_t layer = 0; layer < 4; layer += 3) {
+		options.sealed_layer = layer;
+		options.base = mem_base_new(rig.base, SIZE / 2);
+		assert_int_equal(
+			image_open(&sealed, rig.io, HEAD, &options, &err),
+			-EINVAL);
+	}
+	compare(&rig);
+	free_rig(&rig);
+	free(first);
+	free(got);
+}
+
 struct extents {
 	struct {
 		uint64_t offset, length;
@@ -367,6 +412,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_seal),
 		cmocka_unit_test(test_seal_under_way),
+		cmocka_unit_test(test_open_sealed),
 		cmocka_unit_test(test_extents),
 		cmocka_unit_test(test_swap),
 		cmocka_unit_test(test_resize),

@@ -3,6 +3,7 @@
  * snapshot, written, sealed, absorbed, backed up by the map, removed; and the
  * pins that keep their bases. */
 #include "tests/unit/live_bench.h"
+#include "vmsnap/live.h"
 
 /* ---- tests ---- */
 
@@ -437,9 +438,108 @@ static void another_store(void **state)
 	end(&bench);
 }
 
+static unsigned swap_notes(struct bench *bench)
+{
+	char path[600];
+
+	snprintf(path, sizeof(path), "%s.swap", bench->path);
+	return access(path, F_OK) == 0;
+}
+
+/* As a kill between the new pin and the swap leaves it. */
+static void leave_a_note(struct bench *bench)
+{
+	struct vms_live *live = bench->live;
+	struct image_base_info info = live->info;
+	struct volume volume = live_base_volume(&info);
+	unsigned before = count_pins(bench, NULL);
+	struct err err = { 0 };
+
+	assert_done(live_swap_begin(live, 1, &volume, NULL, &info, &err), &err);
+	assert_int_equal(swap_notes(bench), 1);
+	assert_int_equal(count_pins(bench, NULL), before + 1);
+}
+
+/* A pin that is too many goes with the next absorb, or with the image; one
+ * that the head names stays, also when the note is on it. */
+static void no_pin_is_left(void **state)
+{
+	struct snapshot absorbed = { 0 };
+	struct image_swap_note note;
+	struct bench bench;
+	struct err err = { 0 };
+
+	begin_disk(&bench, state);
+	create(&bench, 0);
+	reopen(&bench);
+	leave_a_note(&bench);
+	assert_done(live_swap_end(bench.rig->vms, bench.rig->real, bench.path,
+				  &err),
+		    &err);
+	assert_int_equal(swap_notes(&bench), 0);
+	assert_int_equal(count_pins(&bench, &bench.snapshot.volumes[0].root),
+			 1);
+	leave_a_note(&bench);
+	scribble(&bench, 5);
+	absorb(&bench, "clone", &absorbed);
+	assert_int_equal(swap_notes(&bench), 0);
+	assert_int_equal(count_pins(&bench, &absorbed.volumes[0].root), 1);
+	leave_a_note(&bench);
+	assert_done(
+		image_read_swap_note(bench.rig->real, bench.path, &note, &err),
+		&err);
+	assert_int_equal(note.layer, 0);
+	shut(&bench);
+	assert_done(vms_live_remove(bench.rig->vms, bench.rig->real, bench.path,
+				    &err),
+		    &err);
+	assert_int_equal(count_pins(&bench, NULL), 0);
+	assert_int_equal(swap_notes(&bench), 0);
+	snapshot_release(&absorbed);
+	end(&bench);
+}
+
+/* What is no note, and the note of an image that was here before. */
+static void a_note_of_another(void **state)
+{
+	char path[600], kept[600];
+	struct bench bench;
+	struct err err = { 0 };
+	int fd;
+
+	begin_disk(&bench, state);
+	create(&bench, 0);
+	reopen(&bench);
+	leave_a_note(&bench);
+	snprintf(path, sizeof(path), "%s.swap", bench.path);
+	snprintf(kept, sizeof(kept), "%s.kept", bench.path);
+	assert_int_equal(rename(path, kept), 0);
+	shut(&bench);
+	assert_done(image_remove(bench.rig->real, bench.path, &err), &err);
+	create(&bench, 0);
+	assert_int_equal(rename(kept, path), 0);
+	assert_int_equal(count_pins(&bench, NULL), 3);
+	assert_done(live_swap_end(bench.rig->vms, bench.rig->real, bench.path,
+				  &err),
+		    &err);
+	assert_int_equal(count_pins(&bench, NULL), 3);
+	fd = open(path, O_CREAT | O_WRONLY | O_CLOEXEC, 0600);
+	assert_true(fd >= 0);
+	assert_int_equal(write(fd, "no note", 7), 7);
+	close(fd);
+	assert_done(live_swap_end(bench.rig->vms, bench.rig->real, bench.path,
+				  &err),
+		    &err);
+	assert_int_equal(swap_notes(&bench), 0);
+	assert_int_equal(count_pins(&bench, NULL), 3);
+	end(&bench);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		RIG_TEST(no_pin_is_left),
+		RIG_TEST(a_note_of_another),
 		RIG_TEST(from_a_snapshot),
 		RIG_TEST(a_pin_outlives_the_snapshot),
 		RIG_TEST(without_a_pin),

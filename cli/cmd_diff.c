@@ -1,12 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * vmsnap diff: how much differs, and with --map where. Ranges are told as they
+ * vmsnap diff: how much differs between snapshots or images, and with --map
+ * where. Ranges are told as they
  * are found, joined where they touch: memory does not grow with their number.
  */
+#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 
-#include "cli/cli.h"
+#include "cli/image.h"
 #include "cli/json.h"
 #include "cli/report.h"
 #include "cli/text.h"
@@ -64,16 +66,31 @@ static json_t *disk_json(const struct vms_diff_disk *d)
 			 json_number(d->differing_bytes));
 }
 
-static int tell_json(const struct snapshot *a, const struct snapshot *b,
-		     const struct vms_diff_result *result, struct err *err)
-{
-	json_t *disks = json_array();
+/* A snapshot, or an image. */
+struct side {
+	const char *text; /* as it was given */
+	bool is_image;
+	struct cli_image image;
+	struct snapshot snapshot;
+};
 
-	for (size_t i = 0; i < result->count; i++)
-		json_array_append_new(disks, disk_json(&result->disks[i]));
+static json_t *side_json(const struct side *side)
+{
+	return side->is_image ? json_text(side->text)
+			      : json_id(&side->snapshot.id);
+}
+
+static int tell_json(const struct side sides[2],
+		     const struct vms_diff_disk *disks, size_t count,
+		     struct err *err)
+{
+	json_t *list = json_array();
+
+	for (size_t i = 0; i < count; i++)
+		json_array_append_new(list, disk_json(&disks[i]));
 	return json_say(json_pack("{s:s, s:o, s:o, s:o}", "type", "diff", "a",
-				  json_id(&a->id), "b", json_id(&b->id),
-				  "disks", disks),
+				  side_json(&sides[0]), "b",
+				  side_json(&sides[1]), "disks", list),
 			err);
 }
 
@@ -97,33 +114,136 @@ static void tell_disk(const struct vms_diff_disk *d)
 	say("\n");
 }
 
-int cmd_diff(struct cli *cli, struct err *err)
+/* ---- the sides ---- */
+
+/* NAME@LABEL can't look like this; a snapshot NAME that does is NAME@latest. */
+static bool names_image(const char *text)
 {
-	autosnapshot struct snapshot a = { 0 }, b = { 0 };
+	size_t size = strlen(text);
+
+	return strchr(text, '/') ||
+	       (size > 4 && !strcmp(text + size - 4, ".vsi"));
+}
+
+static int side_init(struct side *side, const char *text, struct err *err)
+{
+	side->text = text;
+	side->is_image = names_image(text);
+	if (!side->is_image)
+		return 0;
+	side->image.path = text;
+	side->image.io = io_new(err);
+	if (!side->image.io)
+		return err->code ? err->code : -EIO;
+	return image_read_base_info(side->image.io, text, &side->image.base,
+				    err);
+}
+
+/* That of --store, or of the first image that has a base, or VMSNAP_STORE. */
+static int open_store(struct cli *cli, struct side sides[2], struct vms **out,
+		      struct err *err)
+{
+	int r;
+
+	for (unsigned n = 0; n < 2; n++) {
+		struct cli_image *image = &sides[n].image;
+
+		if (!sides[n].is_image || !image->base.present)
+			continue;
+		r = cli_image_open_store(cli, STORE_READ, image, err);
+		*out = image->vms;
+		image->vms = NULL;
+		return r;
+	}
+	if (sides[0].is_image && sides[1].is_image)
+		return 0;
+	return cli_open(cli, STORE_READ, false, out, err);
+}
+
+static int side_open(struct cli *cli, struct side *side, struct vms *vms,
+		     struct err *err)
+{
+	int r;
+
+	if (!side->is_image)
+		return vms_find_snapshot(vms, side->text, &side->snapshot, err);
+	side->image.vms = side->image.base.present ? vms : NULL;
+	r = cli_image_open_live(cli, IMAGE_READ_ONLY, false, &side->image, err);
+	side->image.vms = NULL;
+	return r;
+}
+
+static int side_close(struct side *side, int r, struct err *err)
+{
+	snapshot_release(&side->snapshot);
+	return side->is_image ? cli_image_close(&side->image, r, err) : r;
+}
+
+/* ---- the difference ---- */
+
+static int diff_images(struct cli *cli, struct vms *vms, struct side sides[2],
+		       struct map *map, struct vms_diff_result *result,
+		       struct err *err)
+{
+	struct vms_diff_side from[2] = { 0 };
+	int r = alloc_array(&result->disks, 1, sizeof(*result->disks), err);
+
+	for (unsigned n = 0; n < 2; n++) {
+		from[n].live = sides[n].image.live;
+		from[n].snapshot = &sides[n].snapshot;
+		from[n].disk = cli_value(cli, OPT_DISK);
+	}
+	result->count = 1;
+	return r ? r
+		 : vms_diff_image(vms, &from[0], &from[1],
+				  map ? map_range : NULL, map, result->disks,
+				  err);
+}
+
+static int diff(struct cli *cli, struct vms *vms, struct side sides[2],
+		struct err *err)
+{
 	struct vms_diff_result result = { 0 };
-	autovms struct vms *vms = NULL;
 	bool with_map = cli_given(cli, OPT_MAP);
 	struct map map = { .cli = cli };
 	int r;
 
-	r = cli_open(cli, STORE_READ, false, &vms, err);
-	if (r < 0)
-		return r;
-	r = vms_find_snapshot(vms, cli->options.arguments[0], &a, err);
-	if (r < 0)
-		return r;
-	r = vms_find_snapshot(vms, cli->options.arguments[1], &b, err);
-	if (r < 0)
-		return r;
-	r = vms_diff(vms, &a, &b, with_map ? map_range : NULL, &map, &result,
-		     err);
+	if (sides[0].is_image || sides[1].is_image)
+		r = diff_images(cli, vms, sides, with_map ? &map : NULL,
+				&result, err);
+	else
+		r = vms_diff(vms, &sides[0].snapshot, &sides[1].snapshot,
+			     with_map ? map_range : NULL, &map, &result, err);
 	if (r == 0)
 		r = map_flush(&map, err);
 	if (r == 0 && cli_given(cli, OPT_JSON))
-		r = tell_json(&a, &b, &result, err);
+		r = tell_json(sides, result.disks, result.count, err);
 	else if (r == 0 && !with_map)
 		for (size_t i = 0; i < result.count; i++)
 			tell_disk(&result.disks[i]);
 	vms_diff_result_release(&result);
+	return r;
+}
+
+int cmd_diff(struct cli *cli, struct err *err)
+{
+	struct side sides[2] = { 0 };
+	autovms struct vms *vms = NULL;
+	int r = 0;
+
+	for (unsigned n = 0; n < 2 && r == 0; n++)
+		r = side_init(&sides[n], cli->options.arguments[n], err);
+	if (r == 0 && cli_given(cli, OPT_DISK) &&
+	    sides[0].is_image == sides[1].is_image)
+		r = err_set(err, -EINVAL,
+			    "--disk is for a snapshot beside an image");
+	if (r == 0)
+		r = open_store(cli, sides, &vms, err);
+	for (unsigned n = 0; n < 2 && r == 0; n++)
+		r = side_open(cli, &sides[n], vms, err);
+	if (r == 0)
+		r = diff(cli, vms, sides, err);
+	for (unsigned n = 0; n < 2; n++)
+		r = side_close(&sides[n], r, err);
 	return r;
 }

@@ -33,8 +33,9 @@ int cli_image_open_store(struct cli *cli, enum store_mode mode,
 	return r;
 }
 
-static int open_live(struct cli *cli, enum image_mode mode, bool without_base,
-		     struct cli_image *out, struct err *err)
+int cli_image_open_live(struct cli *cli, enum image_mode mode,
+			bool without_base, struct cli_image *out,
+			struct err *err)
 {
 	struct vms_live_options options = {
 		.io = out->io,
@@ -76,8 +77,8 @@ int cli_image_open(struct cli *cli, enum image_mode mode,
 	if (store == IMAGE_STORE_READ && out->base.present)
 		r = cli_image_open_store(cli, STORE_READ, out, err);
 	return r < 0 ? r
-		     : open_live(cli, mode, store == IMAGE_STORE_NONE, out,
-				 err);
+		     : cli_image_open_live(cli, mode, store == IMAGE_STORE_NONE,
+					   out, err);
 }
 
 int cli_image_close(struct cli_image *image, int r, struct err *err)

@@ -27,6 +27,11 @@ enum image_store {
 int cli_image_open(struct cli *cli, enum image_mode mode,
 		   enum image_store store, struct cli_image *out,
 		   struct err *err);
+/* The image alone, over image->vms, which the caller has chosen; image->path and
+ * image->io are set. */
+int cli_image_open_live(struct cli *cli, enum image_mode mode,
+			bool without_base, struct cli_image *image,
+			struct err *err);
 /* The store alone; image->path and image->base are set. */
 int cli_image_open_store(struct cli *cli, enum store_mode mode,
 			 struct cli_image *image, struct err *err);

@@ -229,6 +229,24 @@ int vms_diff(struct vms *vms, const struct snapshot *a,
 	     struct vms_diff_result *result, struct err *err);
 void vms_diff_result_release(struct vms_diff_result *result);
 
+struct vms_live;
+struct vms_diff_side {
+	struct vms_live *live; /* an image; nobody writes to it meanwhile */
+	const struct snapshot *snapshot; /* where that is NULL */
+	const char *disk; /* of the snapshot; NULL: the only one, or the one
+			     that is called as the image's */
+};
+/*
+ * Where an image differs from another or from a snapshot's disk, in the units
+ * of vms_diff(), and by content: the same bytes written again are no
+ * difference. One side at least is an image. Reads the chunks of which a layer
+ * has a part; where trees can't be compared (other chunk sizes) all but holes.
+ * `vms` is the store of all bases; NULL: none has one.
+ */
+int vms_diff_image(struct vms *vms, const struct vms_diff_side *a,
+		   const struct vms_diff_side *b, vms_diff_fn *fn, void *arg,
+		   struct vms_diff_disk *out, struct err *err);
+
 /* ---- check ---- */
 
 struct vms_check {

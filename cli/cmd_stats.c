@@ -50,7 +50,7 @@ static int tell_json(const struct cli *cli, const struct vms_stats *s,
 		}
 	document = json_pack(
 		"{s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:f, "
-		"s:f, s:o}",
+		"s:f, s:I, s:o}",
 		"type", "stats", "logical_bytes", json_number(s->logical_bytes),
 		"data_bytes", json_number(s->data_bytes), "unique_bytes",
 		json_number(s->unique_bytes), "unique_stored_bytes",
@@ -61,7 +61,8 @@ static int tell_json(const struct cli *cli, const struct vms_stats *s,
 		json_number(s->packs), "tables", json_number(s->tables),
 		"dedup_ratio", ratio(s->data_bytes, s->unique_bytes),
 		"compression_ratio",
-		ratio(s->unique_bytes, s->unique_stored_bytes), "snapshots",
+		ratio(s->unique_bytes, s->unique_stored_bytes),
+		"damaged_objects", json_number(s->damaged), "snapshots",
 		snapshots);
 	if (document && cli_given(cli, OPT_HISTOGRAM)) {
 		json_object_set_new(document, "by_ratio",
@@ -169,6 +170,15 @@ int cmd_stats(struct cli *cli, struct err *err)
 		tell_text(&stats);
 		if (cli_given(cli, OPT_HISTOGRAM))
 			tell_histogram(&stats);
+	}
+	if (stats.damaged) {
+		report_line(cli,
+			    "%llu object%s can't be read and %s left out: "
+			    "vmsnap check tells which",
+			    (unsigned long long)stats.damaged,
+			    stats.damaged == 1 ? "" : "s",
+			    stats.damaged == 1 ? "is" : "are");
+		r = r < 0 ? r : STATUS_CORRUPT;
 	}
 	vms_stats_release(&stats);
 	return r;

@@ -26,8 +26,10 @@ struct index_options {
 	const struct store_id *store;
 	const uint8_t *data_key;
 	size_t memory_bytes; /* 0: the default */
-	bool tolerant;       /* skip tables that can't be read, for check */
-	/* Told of each table that was skipped; may be NULL. */
+	bool tolerant;       /* skip also tables that can't be read, or are
+				too new; for check */
+	/* Told of each table that was skipped, since it is damaged or for the
+	 * above: what it names is not found. May be NULL. */
 	void (*damaged)(void *arg, const char *name, const struct err *why);
 	void *arg;
 };
@@ -80,6 +82,8 @@ int index_packs(struct index *index,
 
 /* More new entries than should wait in memory? Then index_flush(). */
 bool index_wants_flush(struct index *index);
+/* How many wait. */
+size_t index_waiting(struct index *index);
 /* Write a table of all packs added since the last flush, durably; none: no
  * table. Then merge small tables by size tiers, and delete what was replaced. */
 int index_flush(struct index *index, struct sealer *sealer, struct err *err);

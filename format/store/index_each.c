@@ -180,7 +180,7 @@ int index_each(struct index *index, struct sealer *sealer, each_fn *fn,
 		for (n = 0; n < set.count && r == 0; n++) {
 			r = each_entry(set.tables[n]->table, sealer, fn, arg,
 				       &stopped, &why);
-			if (r == -EBADMSG && !stopped && index->tolerant)
+			if (r == -EBADMSG && !stopped)
 				r = each_skip(index, set.tables[n]->table,
 					      &why);
 			if (r && err)

@@ -137,14 +137,19 @@ out:
 	return r;
 }
 
-bool index_wants_flush(struct index *index)
+size_t index_waiting(struct index *index)
 {
-	bool wants;
+	size_t count;
 
 	pthread_mutex_lock(&index->pending_lock);
-	wants = index->pending.added >= INDEX_FLUSH_ENTRIES;
+	count = index->pending.added;
 	pthread_mutex_unlock(&index->pending_lock);
-	return wants;
+	return count;
+}
+
+bool index_wants_flush(struct index *index)
+{
+	return index_waiting(index) >= INDEX_FLUSH_ENTRIES;
 }
 
 int index_flush(struct index *index, struct sealer *sealer, struct err *err)

@@ -4,7 +4,8 @@
  * writers merge meanwhile, so a table may vanish between the listing and its
  * opening; then what replaces it is in the next listing. A failure counts
  * only for a table that is not replaced, so all are opened before one is
- * complained about. Filters come last, the small tables' first: each table
+ * complained about. A damaged one is told and passed over: the packs that it
+ * names say themselves what they hold. Filters come last, the small tables' first: each table
  * without a filter in memory costs a read a look-up, whatever its size.
  */
 #include "format/store/index_private.h"
@@ -132,7 +133,7 @@ static int load_damaged(struct index *index, const struct id *id,
 	char name[OBJECT_NAME_MAX];
 	int r;
 
-	if (!index->tolerant || why->code == -ENOMEM)
+	if (why->code == -ENOMEM || (!index->tolerant && why->code != -EBADMSG))
 		return err_set(err, why->code, "%s", why->text);
 	r = id_set_add(&index->reported, id, err);
 	if (r > 0 && index->damaged) {

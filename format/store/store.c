@@ -115,8 +115,16 @@ static void table_is_damaged(void *arg, const char *name, const struct err *why)
 {
 	struct store *store = arg;
 
-	if (store_note_damage(store, name, why, NULL) < 0)
-		store_warn(store, "%s", why->text);
+	if (store_note_damage(store, name, why, NULL) < 0 || !store->tolerant)
+		store_warn(store,
+			   store->mode == STORE_WRITE
+				   ? "%s: passed over, the packs that it names "
+				     "are taken in again; after this run it "
+				     "can be removed"
+				   : "%s: passed over, the packs that it names "
+				     "are asked instead; a backup takes them "
+				     "in again",
+			   why->text);
 }
 
 int store_each_damage(struct store *store,
@@ -166,16 +174,34 @@ static int read_config(struct store *store, struct config_file *file,
 static int prepare_writing(struct store *store, struct sealer *sealer,
 			   struct err *err)
 {
-	autofree struct id *condemned = NULL;
-	size_t count = 0;
+	struct id_list absent = { 0 };
+	size_t condemned;
 	int r;
 
-	r = store_read_condemned(store, sealer, &condemned, &count, err);
+	r = store_read_condemned(store, sealer, &absent.ids, &absent.count,
+				 err);
+	absent.capacity = condemned = absent.count;
 	if (r == 0)
-		r = index_set_condemned(store->index, condemned, count, err);
+		r = index_set_condemned(store->index, absent.ids, absent.count,
+					err);
 	if (r == 0)
-		r = store_adopt_packs(store, sealer, condemned, count, err);
+		r = store_adopt_packs(store, sealer, &absent, err);
+	if (r == 0 && absent.count > condemned)
+		r = index_set_condemned(store->index, absent.ids, absent.count,
+					err);
+	free(absent.ids);
 	return r;
+}
+
+/* A reader needs the tables alone, unless one of them is damaged. */
+static int prepare_reading(struct store *store, struct sealer *sealer,
+			   struct err *err)
+{
+	struct id_list none = { 0 };
+
+	if (store->tolerant || !store->damage_count)
+		return 0;
+	return store_adopt_packs(store, sealer, &none, err);
 }
 
 static int open_index(struct store *store, size_t memory, struct err *err)
@@ -210,7 +236,7 @@ static int open_all(struct store *store, const struct store_options *options,
 		return r;
 	store->level = options->level ? options->level : store->config.level;
 	if (store->mode == STORE_READ)
-		return 0;
+		return prepare_reading(store, store->finisher.sealer, err);
 	return prepare_writing(store, store->finisher.sealer, err);
 }
 

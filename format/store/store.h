@@ -39,8 +39,9 @@ struct store_options {
 	void *passphrase_arg;
 	int level;           /* zstd; 0: the store's default */
 	size_t index_memory; /* bytes; 0: the default */
-	bool tolerant;       /* for check: damaged tables are skipped and
-				    told by store_each_damage() */
+	bool tolerant;       /* for check: damaged tables are told by
+				    store_each_damage() only, and what they
+				    name is not looked for elsewhere */
 	bool names_ahead;    /* the snapshots' names will be needed: they are
 				    read beside the opening */
 	/* Told of things that are no failure; may be NULL. */
@@ -221,7 +222,8 @@ int store_import_keys(struct backend *backend, const char *text, size_t size,
 
 /* ---- for check ---- */
 
-/* Damage met while opening in tolerant mode (tables, condemned lists). */
+/* Damage met so far that kept nobody from going on: tables; in tolerant mode
+ * condemned lists too. */
 int store_each_damage(struct store *store,
 		      int (*fn)(void *arg, const char *object,
 				const struct err *why),

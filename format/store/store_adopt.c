@@ -4,12 +4,17 @@
  * and packs that no table names (whose writer died, or has not come to its
  * table yet). Those are taken as if a table named them; one that can't be read
  * is left alone: it is no backup's business. A condemned list that can't be read
- * is an error, since to ignore it might lose data.
+ * is an error, since to ignore it might lose data. And packs that are gone though a
+ * table names them: what they held must be stored again.
+ *
+ * A reader takes stray packs in only where a table is damaged, in memory.
  */
 #include <errno.h>
 #include <stdio.h>
 
 #include "format/store/store_private.h"
+
+#define ADOPT_WAITING_MAX (1u << 20) /* chunks: some 100 MiB of memory */
 
 static int add_leaf(void *arg, const char *leaf, struct err *err)
 {
@@ -100,6 +105,12 @@ static int compare_ids(const void *a, const void *b)
 	return id_compare(a, b);
 }
 
+static bool has(const struct id_list *sorted, const struct id *id)
+{
+	return sorted->count && bsearch(id, sorted->ids, sorted->count,
+					sizeof(*sorted->ids), compare_ids);
+}
+
 static int adopt_pack(struct store *store, struct sealer *sealer,
 		      const struct id *id, struct err *err)
 {
@@ -126,31 +137,127 @@ static int adopt_pack(struct store *store, struct sealer *sealer,
 	return r;
 }
 
-int store_adopt_packs(struct store *store, struct sealer *sealer,
-		      const struct id *condemned, size_t count, struct err *err)
+/* In a store that can't be written to, what is adopted stays in memory. */
+static int adopt_room(struct store *store, struct sealer *sealer, bool *full,
+		      struct err *err)
 {
-	autofree struct id *sorted = NULL;
+	if (store->mode == STORE_WRITE) {
+		if (index_wants_flush(store->index))
+			return store_flush_index(store, sealer, err);
+		return 0;
+	}
+	*full = index_waiting(store->index) >= ADOPT_WAITING_MAX;
+	if (*full)
+		store_warn(store,
+			   "too many packs that no table names: not all of "
+			   "them are looked at; a backup takes them in again");
+	return 0;
+}
+
+/* `packs` and `absent` are sorted. */
+static int adopt_all(struct store *store, struct sealer *sealer,
+		     const struct id_list *packs, const struct id_list *absent,
+		     struct err *err)
+{
+	bool full = false;
+	int r = 0;
+
+	for (size_t n = 0; n < packs->count && r == 0 && !full; n++) {
+		const struct id *id = &packs->ids[n];
+
+		/* A table that named a condemned pack would outlive it. */
+		if (index_names_pack(store->index, id) || has(absent, id))
+			continue;
+		r = adopt_pack(store, sealer, id, err);
+		if (r == 0)
+			r = adopt_room(store, sealer, &full, err);
+	}
+	return r;
+}
+
+struct search {
+	struct store *store;
+	const struct id_list *packs; /* that are there; sorted */
+	struct id_list missing;
+	uint64_t named;
+	struct err *err;
+};
+
+static int search_one(void *arg, const struct table_pack *pack)
+{
+	struct search *search = arg;
+	char name[OBJECT_NAME_MAX];
+	uint64_t size;
+
+	search->named++;
+	if (has(search->packs, &pack->id))
+		return 0;
+	/* Not every file system lists all while others add to it. */
+	pack_name(name, &pack->id);
+	if (backend_size(search->store->backend, name, &size, NULL) != -ENOENT)
+		return 0;
+	return id_list_add(&search->missing, &pack->id, search->err);
+}
+
+/*
+ * Packs that tables name and that are not there: what they held is to be
+ * stored again, and not to be counted on by one more snapshot. But where all are
+ * missing, it is rather the store that is not there.
+ */
+static int find_missing(struct store *store, const struct id_list *packs,
+			struct id_list *absent, struct err *err)
+{
+	struct search search = { .store = store, .packs = packs, .err = err };
+	char name[OBJECT_NAME_MAX];
+	int r = index_packs(store->index, search_one, &search);
+
+	if (r == -ENOMEM)
+		err_set(err, r, "out of memory for a list of packs");
+	if (r == 0 && search.missing.count) {
+		pack_name(name, &search.missing.ids[0]);
+		if (search.missing.count == search.named)
+			r = err_set(err, -EBADMSG,
+				    "none of the %zu packs that tables name is "
+				    "there ('%s' is the first): is a file "
+				    "system not mounted? To begin anew all the "
+				    "same, remove the files in 'tables'",
+				    search.missing.count, name);
+		else
+			store_warn(store,
+				   "%zu of %llu packs missing ('%s' is the "
+				   "first): what they held is stored again "
+				   "where it is met; vmsnap check tells whom "
+				   "it hurts",
+				   search.missing.count,
+				   (unsigned long long)search.named, name);
+	}
+	for (size_t n = 0; n < search.missing.count && r == 0; n++)
+		r = id_list_add(absent, &search.missing.ids[n], err);
+	free(search.missing.ids);
+	return r;
+}
+
+static void sort(struct id_list *list)
+{
+	if (list->count)
+		qsort(list->ids, list->count, sizeof(*list->ids), compare_ids);
+}
+
+int store_adopt_packs(struct store *store, struct sealer *sealer,
+		      struct id_list *absent, struct err *err)
+{
 	struct id_list packs = { 0 };
 	int r;
 
-	r = alloc_array(&sorted, count + 1, sizeof(*sorted), err);
-	if (r < 0)
-		return r;
-	if (count)
-		memcpy(sorted, condemned, count * sizeof(*sorted));
-	qsort(sorted, count, sizeof(*sorted), compare_ids);
-
 	r = backend_list(store->backend, object_folder(OBJECT_PACK), add_leaf,
 			 &packs, err);
-	for (size_t n = 0; n < packs.count && r == 0; n++) {
-		const struct id *id = &packs.ids[n];
-
-		/* A table that named a condemned pack would outlive it. */
-		if (index_names_pack(store->index, id) ||
-		    bsearch(id, sorted, count, sizeof(*sorted), compare_ids))
-			continue;
-		r = adopt_pack(store, sealer, id, err);
-	}
+	sort(&packs);
+	sort(absent);
+	if (r == 0 && store->mode != STORE_READ)
+		r = find_missing(store, &packs, absent, err);
+	sort(absent);
+	if (r == 0)
+		r = adopt_all(store, sealer, &packs, absent, err);
 	free(packs.ids);
 	return r;
 }

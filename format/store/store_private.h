@@ -115,7 +115,7 @@ struct store_thread {
 /* A line for the user; dropped when nobody listens. */
 void store_warn(struct store *store, const char *format, ...)
 	__attribute__((format(printf, 2, 3)));
-/* Only in tolerant mode: remember what is damaged. */
+/* Remember what is damaged. */
 int store_note_damage(struct store *store, const char *object,
 		      const struct err *why, struct err *err);
 /* -EROFS in a store that is open for reading. */
@@ -136,9 +136,10 @@ int store_flush_index(struct store *store, struct sealer *sealer,
 /* store_adopt.c */
 int store_read_condemned(struct store *store, struct sealer *sealer,
 			 struct id **packs, size_t *count, struct err *err);
+/* `absent`: packs not to be counted on. A writer's gets those as well that a
+ * table names and that are not there. */
 int store_adopt_packs(struct store *store, struct sealer *sealer,
-		      const struct id *condemned, size_t count,
-		      struct err *err);
+		      struct id_list *absent, struct err *err);
 
 /* store_keys.c */
 int store_unlock(struct store *store, const struct store_options *options,

@@ -2,6 +2,8 @@
 /* Chunks with a bad copy: told with their place, or read from another one. */
 #include "tests/unit/store_fixture.h"
 
+#include "format/store/index_private.h"
+
 #define CHUNKS 30
 
 /* Two writers that know nothing of each other store the same chunks. */
@@ -106,6 +108,151 @@ static void test_missing_pack(void **state)
 	assert_non_null(strstr(f->err.text, "in pack"));
 }
 
+static void unlink_object(struct fixture *f, const char *path)
+{
+	must(f, sim_io(f->sim)->ops->unlink(sim_io(f->sim), path, &f->err));
+}
+
+static void put_range(struct fixture *f, unsigned from, unsigned to,
+		      struct id ids[CHUNKS], bool is_new)
+{
+	struct put_result result;
+
+	for (unsigned n = from; n < to; n++) {
+		ids[n] = fixture_put(f, n, &result);
+		assert_int_equal(result.is_new, is_new);
+	}
+}
+
+/* What a lost pack held is stored again by whoever meets it. */
+static void test_lost_pack_stored_again(void **state)
+{
+	struct fixture *f = *state;
+	struct fixture_leaves packs;
+	struct id ids[CHUNKS];
+	char path[160];
+
+	fixture_open(f, STORE_WRITE);
+	put_range(f, 0, 10, ids, true);
+	fixture_commit(f, "vm", NULL);
+	packs = fixture_list(f, "packs");
+	assert_int_equal(packs.count, 1);
+	pack_path(&packs, 0, path);
+	put_range(f, 10, CHUNKS, ids, true);
+	fixture_commit(f, "vm", NULL);
+	fixture_close(f);
+	unlink_object(f, path);
+
+	for (unsigned turn = 0; turn < 2; turn++) {
+		f->warnings = 0;
+		fixture_open(f, turn ? STORE_WRITE : STORE_DRY);
+		assert_int_equal(f->warnings, 1);
+		assert_non_null(strstr(f->warning, packs.leaf[0]));
+		put_range(f, 0, 10, ids, true);
+		put_range(f, 10, CHUNKS, ids, false);
+		fixture_commit(f, "vm", NULL);
+		fixture_close(f);
+	}
+	fixture_open(f, STORE_READ);
+	for (unsigned n = 0; n < CHUNKS; n++)
+		assert_int_equal(fixture_get(f, n, &ids[n]), 0);
+}
+
+/* All packs gone: a file system that is not mounted. */
+static void test_all_packs_lost(void **state)
+{
+	struct fixture *f = *state;
+	struct fixture_leaves packs;
+	struct id ids[CHUNKS];
+	char path[160];
+
+	fixture_open(f, STORE_WRITE);
+	put_range(f, 0, CHUNKS, ids, true);
+	fixture_commit(f, "vm", NULL);
+	fixture_close(f);
+	packs = fixture_list(f, "packs");
+	pack_path(&packs, 0, path);
+	unlink_object(f, path);
+	assert_int_equal(fixture_try_open(f, STORE_WRITE), -EBADMSG);
+	assert_non_null(strstr(f->err.text, "mounted"));
+	f->store = NULL;
+	fixture_open(f, STORE_READ);
+}
+
+static void table_path(struct fixture *f, size_t n, char path[160])
+{
+	struct fixture_leaves tables = fixture_list(f, "tables");
+
+	assert_true(n < tables.count);
+	snprintf(path, 160, FIXTURE_PATH "/tables/%s", tables.leaf[n]);
+}
+
+/* The packs of a damaged table: asked by a reader, named by the next writer. */
+static void test_damaged_table(void **state)
+{
+	struct fixture *f = *state;
+	struct id ids[CHUNKS];
+	char path[160];
+
+	store_twice(f, ids, false);
+	table_path(f, 0, path);
+	assert_int_equal(sim_flip(f->sim, path, 8192 + 30, 3), 0);
+	fixture_open(f, STORE_READ);
+	assert_int_equal(f->warnings, 1);
+	assert_non_null(strstr(f->warning, "passed over"));
+	for (unsigned n = 0; n < CHUNKS; n++)
+		assert_int_equal(fixture_get(f, n, &ids[n]), 0);
+	fixture_close(f);
+	assert_int_equal(fixture_list(f, "tables").count, 1);
+
+	fixture_open(f, STORE_WRITE);
+	put_range(f, 0, CHUNKS, ids, false);
+	fixture_commit(f, "vm", NULL);
+	fixture_close(f);
+	assert_int_equal(fixture_list(f, "tables").count, 2);
+	unlink_object(f, path); /* as the warning says */
+	f->warnings = 0;
+	fixture_open(f, STORE_READ);
+	assert_int_equal(f->warnings, 0);
+	for (unsigned n = 0; n < CHUNKS; n++)
+		assert_int_equal(fixture_get(f, n, &ids[n]), 0);
+}
+
+#define MANY (INDEX_FLUSH_ENTRIES + 40000u)
+
+/* All tables gone: what is taken in again does not gather in memory. */
+static void test_many_strays(void **state)
+{
+	struct fixture *f = *state;
+	struct fixture_leaves tables;
+	struct put_result result;
+	char path[160];
+	struct id id;
+
+	fixture_open(f, STORE_WRITE);
+	for (uint64_t n = 1; n <= MANY; n++)
+		must(f, store_put(f->thread, CHUNK_DATA, &n, sizeof(n), &id,
+				  &result, &f->err));
+	fixture_commit(f, "vm", NULL);
+	fixture_close(f);
+	tables = fixture_list(f, "tables");
+	for (size_t n = 0; n < tables.count; n++) {
+		snprintf(path, sizeof(path), FIXTURE_PATH "/tables/%s",
+			 tables.leaf[n]);
+		unlink_object(f, path);
+	}
+	fixture_open(f, STORE_WRITE);
+	assert_true(index_waiting(store_index(f->store)) < INDEX_FLUSH_ENTRIES);
+	assert_int_equal(index_entry_count(store_index(f->store)) +
+				 index_waiting(store_index(f->store)),
+			 MANY);
+	for (uint64_t n = 1; n <= MANY; n += 10000) {
+		must(f, store_put(f->thread, CHUNK_DATA, &n, sizeof(n), &id,
+				  &result, &f->err));
+		assert_false(result.is_new);
+	}
+}
+
 /* A pack that is cut short loses its last chunks and no others. */
 static void test_short_pack(void **state)
 {
@@ -168,9 +315,15 @@ static void test_group(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		store_test(test_one_bad_chunk), store_test(test_other_copy),
-		store_test(test_missing_pack),  store_test(test_short_pack),
+		store_test(test_one_bad_chunk),
+		store_test(test_other_copy),
+		store_test(test_missing_pack),
+		store_test(test_short_pack),
 		store_test(test_group),
+		store_test(test_lost_pack_stored_again),
+		store_test(test_all_packs_lost),
+		store_test(test_damaged_table),
+		store_test(test_many_strays),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

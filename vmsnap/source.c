@@ -55,14 +55,39 @@ static int source_kind_check(struct source *source, const struct io_stat *st,
 		source->location);
 }
 
+/* Mounted where we can't see it, or in use by something that is no mount. */
+static void source_warn_claimed(const struct source *source,
+				void (*warn)(void *arg, const char *text),
+				void *warn_arg)
+{
+	const struct vs_io_ops *ops = source->io->ops;
+	char text[PATH_MAX];
+	int file = ops->open(source->io, source->location,
+			     IO_READ_ONLY | IO_CLAIM, NULL);
+
+	if (file >= 0)
+		ops->close(source->io, file);
+	if (file != -EBUSY)
+		return;
+	snprintf(
+		text, sizeof(text),
+		"'%.1000s' is in use (mounted elsewhere, or part of a volume group or a RAID): what is written meanwhile makes the copy inconsistent",
+		source->location);
+	warn(warn_arg, text);
+}
+
 static void source_warn_mounted(const struct source *source,
 				void (*warn)(void *arg, const char *text),
 				void *warn_arg)
 {
 	char where[PATH_MAX], text[PATH_MAX + 256];
 
-	if (!warn || !device_is_mounted(source->location, where, sizeof(where)))
+	if (!warn || !source->is_device)
 		return;
+	if (!device_is_mounted(source->location, where, sizeof(where))) {
+		source_warn_claimed(source, warn, warn_arg);
+		return;
+	}
 	snprintf(
 		text, sizeof(text),
 		"'%.1000s' is mounted at '%.1000s': what is written meanwhile makes the copy inconsistent; unmount it or freeze it (fsfreeze)",

@@ -66,8 +66,45 @@ static int open_device(struct target *target, const struct vms_restore *restore,
 			       (unsigned long long)target->size_bytes);
 	target->kind = TARGET_DEVICE;
 	target->file = target->io->ops->open(target->io, target->path,
-					     IO_READ_WRITE, err);
+					     IO_READ_WRITE | IO_CLAIM, err);
+	if (target->file == -EBUSY)
+		return err_set(err, -EBUSY,
+			       "'%s' is in use: mounted elsewhere, part of a "
+			       "volume group or a RAID, swap, or the target of "
+			       "another restore",
+			       target->path);
 	return target->file < 0 ? target->file : 0;
+}
+
+/* Two restores to one target would each put the other's half under its name. */
+static int lock_file(struct target *target, const char *path, struct err *err)
+{
+	int r = target->io->ops->lock(target->io, target->file, true);
+
+	/* Where a file system knows no locks, all is as if there were one. */
+	return r != -EBUSY ? 0
+			   : err_set(err, -EBUSY,
+				     "'%s' is in use: another restore writes "
+				     "it, or a machine runs on it",
+				     path);
+}
+
+/* What an earlier restore has left, unless that one is still at work. */
+static int remove_partial(struct target *target, struct err *err)
+{
+	const struct vs_io_ops *ops = target->io->ops;
+	int r;
+
+	target->file = ops->open(target->io, target->partial,
+				 IO_READ_WRITE | IO_NO_FOLLOW, err);
+	if (target->file < 0)
+		return target->file;
+	r = lock_file(target, target->partial, err);
+	if (!r)
+		r = ops->unlink(target->io, target->partial, err);
+	ops->close(target->io, target->file);
+	target->file = -1;
+	return r;
 }
 
 /* What to write on: the partial of before, the old file, or a new one. */
@@ -86,7 +123,7 @@ static int open_file(struct target *target, const struct vms_restore *restore,
 			       "'%s' is in the way and is no file; remove it",
 			       target->partial);
 	if (!restore->delta && partial) {
-		r = ops->unlink(target->io, target->partial, err);
+		r = remove_partial(target, err);
 		if (r)
 			return r;
 		partial = false;
@@ -100,7 +137,8 @@ static int open_file(struct target *target, const struct vms_restore *restore,
 			  flags, err);
 	if (target->file < 0)
 		return target->file;
-	if (update)
+	r = lock_file(target, update ? target->path : target->partial, err);
+	if (!r && update)
 		r = ops->rename(target->io, target->path, target->partial, err);
 	if (!r)
 		r = parent_sync(target, err);

@@ -31,6 +31,10 @@ enum io_open_flags {
 	IO_DIRECT = 1 << 3,    /* past the page cache; a hint: taken back
 				  where the file system has none */
 	IO_NO_FOLLOW = 1 << 4, /* -ELOOP on a symbolic link */
+	IO_CLAIM = 1 << 5,     /* of a block device that is there: -EBUSY when
+				  the system uses it (mounted anywhere, of a
+				  volume group or a RAID, swap), or somebody
+				  else who claims it */
 };
 
 enum io_kind {

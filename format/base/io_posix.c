@@ -51,13 +51,15 @@ int io_posix_open(struct vs_io *io, const char *path, int flags,
 
 	(void)io;
 	if ((flags & IO_CREATE && !(flags & IO_READ_WRITE)) ||
-	    (flags & IO_EXCLUSIVE && !(flags & IO_CREATE)))
+	    (flags & IO_EXCLUSIVE && !(flags & IO_CREATE)) ||
+	    (flags & IO_CLAIM && flags & IO_CREATE))
 		return err_set(err, -EINVAL, "can't open '%s' with flags %#x",
 			       path, (unsigned)flags);
 	how |= flags & IO_READ_WRITE ? O_RDWR : O_RDONLY;
 	if (flags & IO_CREATE)
 		how |= O_CREAT;
-	if (flags & IO_EXCLUSIVE)
+	/* To a block device, without O_CREAT, O_EXCL means to claim it. */
+	if (flags & (IO_EXCLUSIVE | IO_CLAIM))
 		how |= O_EXCL;
 	if (flags & IO_NO_FOLLOW)
 		how |= O_NOFOLLOW;

@@ -38,3 +38,17 @@ expect 5 vmsnap restore vm "$loop" --force
 errs 'mounted'
 expect 5 vmsnap restore vm "$loop" --force --delta
 umount mnt
+# Mounted where only another mount namespace sees it: the kernel still tells.
+mkfifo go gone
+unshare -m sh -c 'mount "$1" mnt && echo >go && read -r _ <gone' sh "$loop" &
+elsewhere=$!
+if read -r -t 20 _ <>go; then
+	expect 5 vmsnap restore vm "$loop" --force
+	errs 'in use'
+	expect 0 vmsnap backup vm "$loop"
+	errs 'warning: .*in use'
+	echo >gone
+	wait $elsewhere
+	expect 0 vmsnap restore vm "$loop" --force
+	silent err
+fi

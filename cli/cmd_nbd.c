@@ -8,13 +8,12 @@
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/socket.h>
-#include <sys/un.h>
 #include <unistd.h>
 
 #include "cli/cli.h"
 #include "cli/door.h"
-#include "cli/text.h"
+#include "cli/json.h"
+#include "cli/nbd_address.h"
 
 #define ARGUMENT_MAX (PATH_MAX + 64)
 
@@ -24,79 +23,10 @@ struct nbd {
 	char store[ARGUMENT_MAX], snapshot[ID_HEX_SIZE + 16];
 	char disk[NAME_MAX_SIZE + 16], image[ARGUMENT_MAX], passphrase[48];
 	struct image_base_info base; /* of the image */
-	char address[128], socket[ARGUMENT_MAX];
-	const char *port;
+	struct nbd_address address;
+	char *ready; /* owned; NULL: it is not told */
+	char socket[ARGUMENT_MAX], ready_fd[48];
 };
-
-static int check_addresses(struct nbd *nbd, struct err *err)
-{
-	const char *path = cli_value(nbd->cli, OPT_SOCKET);
-	const char *port = cli_value(nbd->cli, OPT_PORT);
-	const char *colon;
-	long long number;
-
-	if (!path == !port)
-		return err_set(err, -EINVAL,
-			       "where? Give --socket PATH or --port N");
-	if (path) {
-		if (strlen(path) >= sizeof(((struct sockaddr_un *)0)->sun_path))
-			return err_set(err, -EINVAL,
-				       "--socket '%s': too long for a socket",
-				       path);
-		snprintf(nbd->socket, sizeof(nbd->socket), "%s", path);
-		return 0;
-	}
-	/* Who can connect can read the disk: only this host, unless asked. */
-	snprintf(nbd->address, sizeof(nbd->address), "127.0.0.1");
-	colon = strrchr(port, ':');
-	if (colon) {
-		if ((size_t)(colon - port) >= sizeof(nbd->address) ||
-		    colon == port)
-			return err_set(err, -EINVAL,
-				       "--port '%s': not ADDRESS:N", port);
-		memcpy(nbd->address, port, (size_t)(colon - port));
-		nbd->address[colon - port] = '\0';
-		port = colon + 1;
-	}
-	nbd->port = port;
-	return integer_parse("--port", port, 1, 65535, &number, err);
-}
-
-/* nbdkit would say it too, without a word on what it was for. */
-static int check_directory(const char *path, struct err *err)
-{
-	char directory[ARGUMENT_MAX];
-	char *slash;
-
-	snprintf(directory, sizeof(directory), "%s", path);
-	slash = strrchr(directory, '/');
-	if (!slash)
-		return 0;
-	slash[slash == directory] = '\0';
-	if (access(directory, W_OK | X_OK) < 0)
-		return err_sys(err, -errno, "--socket '%s': '%s'", path,
-			       directory);
-	return 0;
-}
-
-/* A socket that nobody serves any more is in the way of bind(). */
-static int clear_socket(const char *path, struct err *err)
-{
-	struct sockaddr_un name = { .sun_family = AF_UNIX };
-	autofd int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-
-	if (fd < 0)
-		return err_sys(err, -errno, "socket");
-	memcpy(name.sun_path, path, strlen(path));
-	if (connect(fd, (struct sockaddr *)&name, sizeof(name)) == 0)
-		return err_set(err, -EBUSY, "--socket '%s': it is in use",
-			       path);
-	if (errno == ECONNREFUSED)
-		unlink(path);
-	else if (errno != ENOENT)
-		return err_sys(err, -errno, "--socket '%s'", path);
-	return check_directory(path, err);
-}
 
 static int choose_disk(struct nbd *nbd, const struct snapshot *snapshot,
 		       struct err *err)
@@ -230,16 +160,21 @@ static int run(struct nbd *nbd, int fd, struct err *err)
 	door_word(&words, "--foreground");
 	if (!cli_given(nbd->cli, OPT_WRITABLE))
 		door_word(&words, "--readonly");
-	if (nbd->port) {
+	if (nbd->address.port) {
 		door_word(&words, "--ipaddr");
-		door_word(&words, nbd->address);
+		door_word(&words, nbd->address.host);
 		door_word(&words, "--port");
-		door_word(&words, nbd->port);
+		door_word(&words, nbd->address.port);
 	} else {
 		door_word(&words, "--unix");
-		door_word(&words, nbd->socket);
+		door_word(&words, nbd->address.socket);
 	}
 	door_word(&words, nbd->plugin);
+	word_unless_empty(&words, nbd->socket);
+	if (nbd->ready) {
+		door_word(&words, nbd->ready);
+		door_word(&words, nbd->ready_fd);
+	}
 	word_unless_empty(&words, nbd->store);
 	word_unless_empty(&words, nbd->snapshot);
 	word_unless_empty(&words, nbd->disk);
@@ -258,6 +193,48 @@ static int run(struct nbd *nbd, int fd, struct err *err)
 	return r;
 }
 
+/* nbdkit's own standard output is /dev/null. */
+static int keep_output(struct nbd *nbd, struct err *err)
+{
+	const int fd = dup(STDOUT_FILENO);
+
+	if (fd < 0)
+		return err_sys(err, -errno, "standard output");
+	snprintf(nbd->ready_fd, sizeof(nbd->ready_fd), "ready-fd=%d", fd);
+	return 0;
+}
+
+/* The plugin says it when clients can connect, and takes the socket away. */
+static int prepare_words(struct nbd *nbd, struct err *err)
+{
+	const char *uri = nbd->address.uri;
+	char *line = NULL;
+	int n = 0;
+
+	if (*nbd->address.socket)
+		snprintf(nbd->socket, sizeof(nbd->socket), "socket=%s",
+			 nbd->address.socket);
+	if (cli_given(nbd->cli, OPT_JSON)) {
+		line = json_line(json_pack("{s:s, s:o, s:I}", "type", "nbd",
+					   "uri", json_text(uri), "pid",
+					   (json_int_t)getpid()),
+				 err);
+		if (!line)
+			return err->code;
+		n = asprintf(&nbd->ready, "ready=%s", line);
+		free(line);
+	} else if (cli_talks(nbd->cli)) {
+		n = asprintf(&nbd->ready,
+			     "ready=serving %s; Ctrl-C or SIGTERM ends it",
+			     uri);
+	}
+	if (n < 0) {
+		nbd->ready = NULL;
+		return err_set(err, -ENOMEM, "out of memory");
+	}
+	return nbd->ready ? keep_output(nbd, err) : 0;
+}
+
 int cmd_nbd(struct cli *cli, struct err *err)
 {
 	struct nbd nbd = { .cli = cli };
@@ -265,7 +242,7 @@ int cmd_nbd(struct cli *cli, struct err *err)
 
 	r = check_what(cli, err);
 	if (r == 0)
-		r = check_addresses(&nbd, err);
+		r = nbd_address_parse(&nbd.address, cli, err);
 	if (r == 0)
 		r = door_find("nbdkit-vmsnap-plugin.so", nbd.plugin, err);
 	if (r == 0)
@@ -273,14 +250,16 @@ int cmd_nbd(struct cli *cli, struct err *err)
 					      : find_snapshot(&nbd, err);
 	if (r == 0)
 		r = find_store(&nbd, err);
-	if (r == 0 && !nbd.port)
-		r = clear_socket(nbd.socket, err);
+	if (r == 0)
+		r = nbd_address_clear(&nbd.address, err);
+	if (r == 0)
+		r = prepare_words(&nbd, err);
 	if (r == 0)
 		r = door_passphrase(cli, &fd, err);
-	if (r < 0)
-		return r;
-	r = run(&nbd, fd, err);
+	if (r == 0)
+		r = run(&nbd, fd, err);
 	if (fd >= 0)
 		close(fd);
+	free(nbd.ready);
 	return r;
 }

@@ -99,13 +99,22 @@ json_t *json_snapshot(const struct snapshot *s)
 		json_text(s->host), "writer", json_text(s->writer));
 }
 
-int json_say(json_t *document, struct err *err)
+char *json_line(json_t *document, struct err *err)
 {
 	char *text = document ? json_dumps(document, JSON_COMPACT) : NULL;
 
 	json_decref(document);
 	if (!text)
-		return err_set(err, -ENOMEM, "out of memory for JSON");
+		err_set(err, -ENOMEM, "out of memory for JSON");
+	return text;
+}
+
+int json_say(json_t *document, struct err *err)
+{
+	char *text = json_line(document, err);
+
+	if (!text)
+		return err->code;
 	say("%s\n", text);
 	free(text);
 	return 0;

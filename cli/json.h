@@ -21,7 +21,9 @@ json_t *json_text(const char *text);
 json_t *json_ranges(const struct range *ranges, size_t count);
 json_t *json_snapshot(const struct snapshot *snapshot);
 
-/* One line on standard output; takes the document over. */
+/* One line, to free(); NULL: out of memory. Both take the document over. */
+char *json_line(json_t *document, struct err *err);
+/* That line on standard output. */
 int json_say(json_t *document, struct err *err);
 
 #endif

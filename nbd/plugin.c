@@ -4,7 +4,8 @@
  * layer, or a live image. `vmsnap nbd` starts it:
  *
  *	nbdkit nbdkit-vmsnap-plugin.so store=STORE snapshot=SNAPSHOT
- *		[disk=NAME] [writable=1] [passphrase-fd=N]
+ *		[disk=NAME] [writable=1] [passphrase-fd=N] [socket=PATH]
+ *		[ready=TEXT ready-fd=N]
  *	nbdkit nbdkit-vmsnap-plugin.so image=FILE [store=STORE] ...
  *
  * Any number of connections may be there at once, also where they write: a
@@ -14,6 +15,9 @@
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
 
 #define NBDKIT_API_VERSION 2
 #include <nbdkit-plugin.h>
@@ -24,15 +28,16 @@
 
 static struct {
 	/* Absolute where it is a path. */
-	char *store, *snapshot, *disk, *image_path;
-	int passphrase_fd;
+	char *store, *snapshot, *disk, *image_path, *socket_path;
+	char *ready; /* what to say when clients can connect */
+	int ready_fd, passphrase_fd;
 	bool writable;
 	struct vms *vms;
 	struct vms_cache *cache;
 	/* Of all connections; one of both. */
 	struct vms_reader *reader;
 	struct image_door *image;
-} door = { .passphrase_fd = -1 };
+} door = { .ready_fd = -1, .passphrase_fd = -1 };
 
 static int failed(const struct err *err)
 {
@@ -94,6 +99,15 @@ static int door_config(const char *key, const char *value)
 		door.image_path = nbdkit_absolute_path(value);
 		return door.image_path ? 0 : -1;
 	}
+	if (!strcmp(key, "socket")) {
+		free(door.socket_path);
+		door.socket_path = nbdkit_absolute_path(value);
+		return door.socket_path ? 0 : -1;
+	}
+	if (!strcmp(key, "ready"))
+		return keep(&door.ready, value);
+	if (!strcmp(key, "ready-fd"))
+		return nbdkit_parse_int(key, value, &door.ready_fd);
 	if (!strcmp(key, "writable")) {
 		int yes = nbdkit_parse_bool(value);
 
@@ -104,6 +118,22 @@ static int door_config(const char *key, const char *value)
 		return nbdkit_parse_int(key, value, &door.passphrase_fd);
 	nbdkit_error("unknown parameter '%s'", key);
 	return -1;
+}
+
+/*
+ * nbdkit 1.32.4 to 1.33.10 abort where a client hangs up while two of its
+ * connection's threads have a reply for it. With one thread a connection they
+ * can't. Reading loses nothing by it: clients that want more open several.
+ * Writing would lose most of its speed, so it keeps that risk; what was flushed
+ * is safe then.
+ */
+static int door_thread_model(void)
+{
+	const bool aborts =
+		NBDKIT_VERSION_MAJOR == 1 && NBDKIT_VERSION_MINOR < 34;
+
+	return aborts && !door.writable ? NBDKIT_THREAD_MODEL_SERIALIZE_REQUESTS
+					: NBDKIT_THREAD_MODEL_PARALLEL;
 }
 
 static int door_config_complete(void)
@@ -190,12 +220,40 @@ static int open_disk(struct err *err)
 	return r;
 }
 
+/* nbdkit leaves its socket behind. Where somebody else serves there by now, it
+ * is theirs. */
+static void remove_socket(void)
+{
+	struct sockaddr_un name = { .sun_family = AF_UNIX };
+	int fd;
+
+	if (!door.socket_path ||
+	    strlen(door.socket_path) >= sizeof(name.sun_path))
+		return;
+	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	if (fd < 0)
+		return;
+	memcpy(name.sun_path, door.socket_path, strlen(door.socket_path));
+	if (connect(fd, (struct sockaddr *)&name, sizeof(name)) < 0 &&
+	    errno == ECONNREFUSED)
+		unlink(door.socket_path);
+	close(fd);
+}
+
+/* nbdkit listens already, and accepts from now on. */
 static int door_after_fork(void)
 {
 	struct err err = { 0 };
 
-	if (open_store(&err) < 0 || open_disk(&err) < 0)
+	if (open_store(&err) < 0 || open_disk(&err) < 0) {
+		if (door.socket_path)
+			unlink(door.socket_path);
 		return failed(&err);
+	}
+	if (door.ready && door.ready_fd >= 0) {
+		dprintf(door.ready_fd, "%s\n", door.ready);
+		close(door.ready_fd);
+	}
 	return 0;
 }
 
@@ -203,6 +261,7 @@ static void door_cleanup(void)
 {
 	struct err err = { 0 };
 
+	remove_socket();
 	if (image_door_close(door.image, &err) < 0)
 		failed(&err);
 	vms_reader_close(door.reader);
@@ -220,6 +279,8 @@ static void door_unload(void)
 	free(door.snapshot);
 	free(door.disk);
 	free(door.image_path);
+	free(door.socket_path);
+	free(door.ready);
 }
 
 /* ---- a connection ---- */
@@ -409,9 +470,13 @@ static struct nbdkit_plugin plugin = {
 		"writable=BOOL       write to the image; over a snapshot: to a "
 		"throw-away layer\n"
 		"passphrase-fd=N     descriptor to read the passphrase "
-		"from",
+		"from\n"
+		"socket=PATH         removed at the end\n"
+		"ready=TEXT          a line for when clients can connect\n"
+		"ready-fd=N          descriptor to write it to",
 	.config = door_config,
 	.config_complete = door_config_complete,
+	.thread_model = door_thread_model,
 	.after_fork = door_after_fork,
 	.cleanup = door_cleanup,
 	.unload = door_unload,

@@ -26,13 +26,16 @@ stop() {
 trap stop EXIT
 ready() { nbdinfo --size "$uri" >/dev/null 2>&1; }
 serve() {
-	"$VMSNAP" nbd "$@" --socket "$TMP/sock" 2>"$TMP/nbd-err" &
+	"$VMSNAP" nbd "$@" --socket "$TMP/sock" >"$TMP/nbd-out" \
+		2>"$TMP/nbd-err" &
 	server=$!
 	uri="nbd+unix:///?socket=$TMP/sock"
 	until_true ready
 }
 
 serve web
+[ "$(cat nbd-out)" = "serving $uri; Ctrl-C or SIGTERM ends it" ] ||
+	fail "it said: $(cat nbd-out)"
 [ "$(nbdinfo --size "$uri")" = 4194404 ] || fail "size"
 nbdcopy "$uri" out.raw
 same a.raw out.raw
@@ -59,6 +62,24 @@ poke a.raw 5 changed
 vmsnap backup -q web a.raw
 nbdcopy "$uri" again.raw
 same out.raw again.raw
+# Clients that ask for much and hang up.
+python3 - "$TMP/sock" <<-'P'
+	import socket, struct, sys
+	for _ in range(20):
+	    s = socket.socket(socket.AF_UNIX)
+	    s.connect(sys.argv[1])
+	    s.recv(18, socket.MSG_WAITALL)
+	    s.sendall(struct.pack(">I8sII", 3, b"IHAVEOPT", 1, 0))
+	    s.recv(10, socket.MSG_WAITALL)
+	    for n in range(32):
+	        s.sendall(struct.pack(">IHHQQI", 0x25609513, 0, 0, n,
+	                              n % 4 << 20, 1 << 20))
+	    if len(s.recv(16, socket.MSG_WAITALL)) != 16:
+	        sys.exit("no answer")
+	    s.close()
+P
+nbdcopy "$uri" again.raw || fail "the server has died: $(cat nbd-err)"
+same out.raw again.raw
 # Nobody takes its place, and nothing secret is to be seen.
 expect 5 vmsnap nbd web --socket "$TMP/sock"
 errs 'in use'
@@ -71,6 +92,21 @@ serve two --disk disk1
 nbdcopy "$uri" out.raw
 same b.raw out.raw
 stop
+[ ! -e sock ] || fail "it left its socket"
+serve two --disk disk1 --json
+python3 -c 'import json, sys
+d = json.load(open("nbd-out"))
+assert d == {"type": "nbd", "uri": sys.argv[1], "pid": int(sys.argv[2])}, d' \
+	"$uri" "$server"
+stop
+serve two --disk disk1 -q
+[ ! -s nbd-out ] || fail "-q, but it said: $(cat nbd-out)"
+stop
+# Where a file is that is no socket, it stays.
+echo precious >file
+expect 1 vmsnap nbd web --socket file
+errs 'no socket'
+[ "$(cat file)" = precious ] || fail "the file is gone"
 
 # A damaged store: that range fails, the rest is there.
 serve web@-1
@@ -89,5 +125,5 @@ errs 'disk'
 expect 4 vmsnap nbd two --disk nono --socket x
 expect 4 vmsnap nbd nono --socket x
 expect 4 vmsnap nbd web --socket nodir/x
-errs "^vmsnap: nbd: --socket .nodir/x"
+errs "^vmsnap: nbd: --socket '.*nodir/x'"
 expect 7 env VMSNAP_PASSPHRASE=wrong "$VMSNAP" nbd web --socket x

@@ -190,8 +190,11 @@ static enum status tell(const struct cli *cli, int r, const struct err *err)
 	if (r == -EPIPE)
 		return STATUS_FAILED;
 	if (progress_signal() && (r == -ECANCELED || r == -EINTR)) {
-		report_line(cli, "stopped by SIG%s",
-			    sigabbrev_np(progress_signal()));
+		/* What is left behind stands in brackets. */
+		const char *more = strstr(err->text, " (");
+
+		report_line(cli, "stopped by SIG%s%s",
+			    sigabbrev_np(progress_signal()), more ? more : "");
 		return STATUS_FAILED;
 	}
 	report_error(cli, err);

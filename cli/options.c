@@ -266,6 +266,15 @@ static int check_options(const struct options *out, struct err *err)
 	if (out->argument_count > verb->arguments_max) {
 		const char *extra = out->arguments[verb->arguments_max];
 
+		for (unsigned i = 0; i < OPT_COUNT; i++)
+			if (out->given[i] && option_table[i].value_optional &&
+			    !out->value[i])
+				return err_set(err, -EINVAL,
+					       "too many arguments, from '%s' "
+					       "on; if it belongs to '--%s': "
+					       "--%s=%s",
+					       extra, option_table[i].name,
+					       option_table[i].name, extra);
 		if (!*verb->arguments)
 			return err_set(err, -EINVAL,
 				       "'%s' takes no argument, but here is "

@@ -263,17 +263,41 @@ static int find_by_id(struct vms *vms, const char *digits, struct snapshot *out,
 	return r;
 }
 
+/* How many of those that can't be read are later. */
+static size_t damaged_after(const struct vms_snapshot_list *list,
+			    uint64_t sequence)
+{
+	size_t count = 0;
+
+	for (size_t i = 0; i < list->damaged_count; i++) {
+		const char *object = list->damaged[i].object;
+		const char *digits = object + strlen(object) - 16;
+
+		count += strtoull(digits, NULL, 16) > sequence;
+	}
+	return count;
+}
+
+/* Those that can't be read count, too: else what is meant would change with
+ * the damage. -1: there is none such, or it can't be read. */
+static ssize_t choose_back(const struct vms_snapshot_list *list, uint64_t back)
+{
+	for (size_t i = list->count; i-- > 0;) {
+		uint64_t sequence = list->snapshots[i].sequence;
+
+		if (list->count - 1 - i + damaged_after(list, sequence) == back)
+			return (ssize_t)i;
+	}
+	return -1;
+}
+
 /* The index of the one that is meant in the list, oldest first; or -1. */
 static ssize_t choose(const struct vms_snapshot_list *list, const char *which)
 {
 	if (!*which || !strcmp(which, "latest"))
 		return (ssize_t)list->count - 1;
-	if (which[0] == '-' && is_number(which + 1)) {
-		uint64_t back = strtoull(which + 1, NULL, 10);
-
-		return back < list->count ? (ssize_t)(list->count - 1 - back)
-					  : -1;
-	}
+	if (which[0] == '-' && is_number(which + 1))
+		return choose_back(list, strtoull(which + 1, NULL, 10));
 	for (size_t i = list->count; i-- > 0;) {
 		if (!strcmp(list->snapshots[i].label, which))
 			return (ssize_t)i;
@@ -291,8 +315,8 @@ static int sequence_order(const void *a, const void *b)
 	return snapshot_order(a, b);
 }
 
-static void words_absent(const struct vms_snapshot_list *list, const char *name,
-			 const char *which, struct err *err)
+static int words_absent(const struct vms_snapshot_list *list, const char *name,
+			const char *which, struct err *err)
 {
 	char labels[400] = "";
 	size_t used = 0;
@@ -304,7 +328,14 @@ static void words_absent(const struct vms_snapshot_list *list, const char *name,
 						 "%s'%.128s'", used ? ", " : "",
 						 list->snapshots[i].label);
 	}
-	err_set(err, -ENOENT,
+	if (list->damaged_count)
+		return err_set(
+			err, list->damaged[0].why.code,
+			"'%s@%s' is not among the %zu that can be read; %zu can't: %s; `vmsnap list %s` shows them",
+			name, which, list->count, list->damaged_count,
+			list->damaged[0].why.text, name);
+	return err_set(
+		err, -ENOENT,
 		"'%s' has no snapshot '%s': it has %zu, labels: %s; `vmsnap list %s` shows them",
 		name, which, list->count, used ? labels : "none", name);
 }
@@ -331,8 +362,7 @@ static int find_by_name(struct vms *vms, const char *name, const char *which,
 		      sequence_order);
 		i = choose(&list, which);
 		if (i < 0) {
-			words_absent(&list, name, which, err);
-			r = -ENOENT;
+			r = words_absent(&list, name, which, err);
 		} else {
 			*out = list.snapshots[i];
 			memset(&list.snapshots[i], 0,

@@ -31,6 +31,19 @@ expect 0 vmsnap list
 [ "$(wc -l <out)" = 5 ] || fail "list has not five lines"
 says '^SNAPSHOT +ID +TIME +SIZE +NEW +STORED'
 says "^vm@one +${one:0:12} +20[0-9-]+ [0-9:]+ +195.3 KiB"
+# One that can't be read is counted: -2 stays what it was.
+two=$(id vm@two)
+cp -a store whole
+chmod u+w "store/snapshots/$two"
+poke "store/snapshots/$two" 100 X
+[ "$(id vm@-2)" = "$one" ]
+[ "$(id vm@three)" = "$(id vm)" ]
+expect 3 vmsnap show vm@-1
+errs "1 can't: .*$two"
+expect 3 vmsnap show vm@two
+expect 3 vmsnap show vm@-3
+rm -r store
+mv whole store
 expect 0 vmsnap list other
 [ "$(wc -l <out)" = 2 ]
 expect 4 vmsnap list nobody

@@ -35,5 +35,27 @@ expect 0 vmsnap check --read-data
 expect 0 vmsnap backup vm d.raw
 expect 0 vmsnap restore vm out.raw
 same d.raw out.raw
+# A restore that was stopped says where its half stands.
+cat >stop_restore.py <<'EOF'
+import os, signal, subprocess, sys, time
+p = subprocess.Popen([sys.argv[1], "restore", "vm", "half.raw", "--progress",
+                      "json"], stderr=subprocess.PIPE, text=True,
+                     preexec_fn=lambda: signal.signal(signal.SIGINT,
+                                                      signal.SIG_DFL))
+while not os.path.exists("half.raw.vmsnap-partial") and p.poll() is None:
+    pass
+p.send_signal(signal.SIGINT)
+words = p.communicate(timeout=60)[1]
+if p.returncode == 0:
+    sys.exit(77)  # it was faster
+if "vmsnap: restore: stopped by SIGINT (what is there so far stands in " \
+   "'half.raw.vmsnap-partial'" not in words:
+    sys.exit("no word: " + words)
+EOF
+head -c 120000000 /dev/urandom >large.raw
+vmsnap backup -q vm large.raw
+status=0
+python3 stop_restore.py "$VMSNAP" || status=$?
+[ $status = 0 ] || [ $status = 77 ] || fail "stop_restore.py: $status"
 [ -z "$(find store -name '*.tmp*' -o -name '.*' -type f)" ] ||
 	fail "temporaries are left behind"

@@ -32,6 +32,8 @@ expect 2 vmsnap list --json=1
 expect 2 vmsnap list --store
 expect 2 vmsnap show
 expect 2 vmsnap show a b
+expect 2 vmsnap check --read-data 10%
+errs -- '--read-data=10%'
 expect 2 vmsnap diff vm
 expect 2 vmsnap backup vm
 expect 2 vmsnap verify

@@ -30,6 +30,8 @@ int cmd_mount(struct cli *cli, struct err *err)
 	door_word(&words, path);
 	if (cli_given(cli, OPT_ALLOW_OTHER))
 		door_word(&words, "--allow-other");
+	if (cli_given(cli, OPT_WRITABLE))
+		door_word(&words, "--writable");
 	if (cli_given(cli, OPT_FOREGROUND))
 		door_word(&words, "--foreground");
 	if (cli_given(cli, OPT_QUIET))

@@ -191,7 +191,8 @@ const struct verb verb_table[] = {
 	  .arguments = "DIR",
 	  .arguments_min = 1,
 	  .arguments_max = 1,
-	  .options = OPT_BIT(OPT_ALLOW_OTHER) | OPT_BIT(OPT_FOREGROUND),
+	  .options = OPT_BIT(OPT_ALLOW_OTHER) | OPT_BIT(OPT_WRITABLE) |
+		     OPT_BIT(OPT_FOREGROUND),
 	  .complete = COMPLETE_DIRECTORY,
 	  .help = "show all snapshots as files in a directory",
 	  .run = cmd_mount },

@@ -14,6 +14,9 @@
 #include <time.h>
 
 #define REFRESH_EVERY_NS 1000000000
+/* Each has files and threads of its own, also when nobody has it open. */
+#define WRITTEN_MAX       128u
+#define WRITTEN_MAP_BYTES (8u << 20)
 
 /* A snapshot we know of. */
 struct known {
@@ -33,6 +36,11 @@ struct catalog {
 	size_t known_count;
 	int64_t refreshed_ns; /* monotonic */
 	bool told_failure;
+
+	/* One that makes a layer; held during I/O, no other under it. */
+	pthread_mutex_t written_lock;
+	struct vs_io *written_io; /* NULL: none was made yet */
+	unsigned written_count;
 
 	pthread_mutex_t lock; /* all below, and the nodes; never during I/O */
 	struct node **nodes;  /* [number - 1] */
@@ -331,6 +339,7 @@ int catalog_new(struct catalog **out, struct vms *vms, struct vms_cache *cache,
 	catalog->cache = cache;
 	catalog->warn = warn;
 	pthread_mutex_init(&catalog->refresh_lock, NULL);
+	pthread_mutex_init(&catalog->written_lock, NULL);
 	pthread_mutex_init(&catalog->lock, NULL);
 	catalog->thread = store_thread_new(vms_store(vms), err);
 	if (!catalog->thread || !node_add(catalog, NULL, NODE_ROOT, "", 0, err))
@@ -354,14 +363,18 @@ void catalog_free(struct catalog *catalog)
 		struct node *node = catalog->nodes[n];
 
 		vms_reader_close(node->reader);
+		written_free(node_written(node));
 		free(node->children);
 		free(node->name);
 		free(node);
 	}
 	free(catalog->nodes);
 	free(catalog->known);
+	if (catalog->written_io)
+		io_free(catalog->written_io);
 	store_thread_free(catalog->thread);
 	pthread_mutex_destroy(&catalog->refresh_lock);
+	pthread_mutex_destroy(&catalog->written_lock);
 	pthread_mutex_destroy(&catalog->lock);
 	free(catalog);
 }
@@ -406,6 +419,8 @@ int64_t catalog_time(struct catalog *catalog, const struct node *node)
 {
 	int64_t time_ns;
 
+	if (node_written(node))
+		return written_time(node_written(node));
 	pthread_mutex_lock(&catalog->lock);
 	time_ns = node->time_ns;
 	pthread_mutex_unlock(&catalog->lock);
@@ -458,6 +473,66 @@ void catalog_close_disk(struct catalog *catalog, struct node *node)
 	}
 	pthread_mutex_unlock(&catalog->lock);
 	vms_reader_close(reader); /* waits for what it reads ahead */
+}
+
+static void tell_damage(void *arg, uint64_t offset, uint64_t length,
+			const char *what)
+{
+	struct catalog *catalog = arg;
+
+	(void)offset;
+	(void)length;
+	catalog->warn(what);
+}
+
+/* By written_lock. */
+static int written_make(struct catalog *catalog, const struct node *node,
+			struct written **out, struct err *err)
+{
+	struct vms_live_temporary how = {
+		.vms = catalog->vms,
+		.volume = &node->volume,
+		.cache = catalog->cache,
+		.map_memory_bytes = WRITTEN_MAP_BYTES,
+		.damage = tell_damage,
+		.arg = catalog,
+	};
+
+	if (catalog->written_count == WRITTEN_MAX)
+		return err_set(err, -EMFILE,
+			       "%u disks of this mount have been written to: "
+			       "mount again for more",
+			       WRITTEN_MAX);
+	if (!catalog->written_io)
+		catalog->written_io = io_new(err);
+	if (!catalog->written_io)
+		return -EIO;
+	how.io = catalog->written_io;
+	return written_new(out, &how, err);
+}
+
+int catalog_written(struct catalog *catalog, struct node *node,
+		    struct written **out, struct err *err)
+{
+	struct written *written = node_written(node);
+	int r = 0;
+
+	if (!written) {
+		pthread_mutex_lock(&catalog->written_lock);
+		written = node_written(node);
+		if (!written) {
+			r = written_make(catalog, node, &written, err);
+			if (r == 0) {
+				catalog->written_count++;
+				atomic_store_explicit(&node->written, written,
+						      memory_order_release);
+			}
+		}
+		pthread_mutex_unlock(&catalog->written_lock);
+	}
+	if (r == 0)
+		*out = written;
+	return r;
 }
 
 void catalog_totals(struct catalog *catalog, struct catalog_totals *out)

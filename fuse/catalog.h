@@ -7,7 +7,7 @@
 #ifndef FUSE_CATALOG_H
 #define FUSE_CATALOG_H
 
-#include "vmsnap/vmsnap.h"
+#include "fuse/written.h"
 
 enum node_kind {
 	NODE_ROOT,
@@ -23,6 +23,8 @@ struct node {
 	char *name;
 	struct node *parent;
 	struct volume volume; /* NODE_DISK; owns nothing */
+	/* NODE_DISK: once it was written to, for as long as the mount. */
+	_Atomic(struct written *) written;
 
 	/* By the lock. */
 	int64_t time_ns; /* of the latest snapshot in it */
@@ -59,6 +61,13 @@ int catalog_children(struct catalog *catalog, struct node *node,
 int catalog_open_disk(struct catalog *catalog, struct node *node,
 		      struct err *err);
 void catalog_close_disk(struct catalog *catalog, struct node *node);
+/* The disk's written, made if it has none. -EMFILE: as many have one as may. */
+int catalog_written(struct catalog *catalog, struct node *node,
+		    struct written **out, struct err *err);
+static inline struct written *node_written(const struct node *node)
+{
+	return atomic_load_explicit(&node->written, memory_order_acquire);
+}
 
 struct catalog_totals {
 	uint64_t disk_bytes, nodes;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * vmsnap-mount STORE DIR [--allow-other] [--foreground] [--quiet] [--json]
+ * vmsnap-mount STORE DIR [--allow-other] [--writable] [--foreground] [--quiet] [--json]
  * [--passphrase-fd N]: a program of its own, that `vmsnap mount` becomes. It
  * needs no set-up of the host: fusermount3 mounts for a plain user.
  *
@@ -15,6 +15,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/vfs.h>
 #include <syslog.h>
@@ -26,7 +27,7 @@
 struct mount {
 	const char *store;
 	const char *dir;
-	bool allow_other, foreground, quiet, json;
+	bool allow_other, writable, foreground, quiet, json;
 	int passphrase_fd;
 
 	char store_path[PATH_MAX], dir_path[PATH_MAX];
@@ -119,6 +120,8 @@ static int parse(struct mount *mount, int argc, char **argv, struct err *err)
 			no_more = true;
 		} else if (!strcmp(word, "--allow-other")) {
 			mount->allow_other = true;
+		} else if (!strcmp(word, "--writable")) {
+			mount->writable = true;
 		} else if (!strcmp(word, "--foreground")) {
 			mount->foreground = true;
 		} else if (!strcmp(word, "--quiet")) {
@@ -179,8 +182,9 @@ static int start_session(struct mount *mount, struct err *err)
 	struct fuse_args args = FUSE_ARGS_INIT(3, words);
 
 	snprintf(options, sizeof(options),
-		 "ro,nosuid,nodev,noatime,fsname=vmsnap-store,subtype=vmsnap,"
+		 "%s,nosuid,nodev,noatime,fsname=vmsnap-store,subtype=vmsnap,"
 		 "default_permissions%s",
+		 mount->writable ? "rw" : "ro",
 		 mount->allow_other ? ",allow_other" : "");
 	fuse_set_log_func(note_fuse_words);
 	mount->session = fuse_session_new(&args, &serve_ops, sizeof(serve_ops),
@@ -204,6 +208,17 @@ static int start_session(struct mount *mount, struct err *err)
 	return 0;
 }
 
+/* Each disk that is written to has files of its own. */
+static void allow_files(void)
+{
+	struct rlimit limit;
+
+	if (getrlimit(RLIMIT_NOFILE, &limit) == 0) {
+		limit.rlim_cur = limit.rlim_max;
+		(void)setrlimit(RLIMIT_NOFILE, &limit);
+	}
+}
+
 static int start(struct mount *mount, struct err *err)
 {
 	struct vms_options options = {
@@ -215,8 +230,11 @@ static int start(struct mount *mount, struct err *err)
 			.warn = store_warn_line,
 		},
 	};
-	int r = vms_open(&mount->vms, &options, err);
+	int r;
 
+	if (mount->writable)
+		allow_files();
+	r = vms_open(&mount->vms, &options, err);
 	if (r == 0)
 		r = vms_cache_new(&mount->cache, 0, err);
 	if (r == 0)
@@ -224,6 +242,7 @@ static int start(struct mount *mount, struct err *err)
 				warn, err);
 	mount->serve.warn = warn;
 	mount->serve.for_all = mount->allow_other;
+	mount->serve.writable = mount->writable;
 	return r == 0 ? start_session(mount, err) : r;
 }
 

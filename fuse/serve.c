@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The operations. Content never changes, so the kernel may keep what it has
- * read for good; names come and go, so they are asked for again each second.
+ * The operations. Content changes by what is written here only, so the kernel
+ * may keep what it has read for good; names come and go, so they are asked for again each second.
  * A directory is listed as it was when it was opened.
  */
-#include "fuse/serve.h"
+#include "fuse/serve_private.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -12,16 +12,7 @@
 #include <sys/stat.h>
 #include <sys/statvfs.h>
 
-#define NAMES_VALID_SECONDS 1.0
-#define BLOCK_BYTES         4096u
-
-static struct serve *serve_of(fuse_req_t request)
-{
-	return fuse_req_userdata(request);
-}
-
-/* NULL: answered already. */
-static struct node *node_of(fuse_req_t request, fuse_ino_t number)
+struct node *node_of(fuse_req_t request, fuse_ino_t number)
 {
 	struct catalog *catalog = serve_of(request)->catalog;
 	struct node *node = catalog_node(catalog, number);
@@ -33,8 +24,15 @@ static struct node *node_of(fuse_req_t request, fuse_ino_t number)
 	return node;
 }
 
-static void fill_stat(const struct serve *serve, const struct node *node,
-		      struct stat *st)
+static mode_t disk_mode(const struct serve *serve)
+{
+	mode_t mode = serve->for_all ? 0444 : 0400;
+
+	return S_IFREG | mode | (serve->writable ? 0200 : 0);
+}
+
+void fill_stat(const struct serve *serve, const struct node *node,
+	       struct stat *st)
 {
 	int64_t time_ns = catalog_time(serve->catalog, node);
 
@@ -47,7 +45,7 @@ static void fill_stat(const struct serve *serve, const struct node *node,
 	st->st_mtim.tv_nsec = time_ns % 1000000000;
 	st->st_atim = st->st_ctim = st->st_mtim;
 	if (node->kind == NODE_DISK) {
-		st->st_mode = S_IFREG | (serve->for_all ? 0444 : 0400);
+		st->st_mode = disk_mode(serve);
 		st->st_nlink = 1;
 		st->st_size = (off_t)node->volume.size_bytes;
 		st->st_blocks = (blkcnt_t)div_up(node->volume.size_bytes, 512);
@@ -76,11 +74,6 @@ static void serve_lookup(fuse_req_t request, fuse_ino_t parent,
 	entry.ino = node->number;
 	fill_stat(serve, node, &entry.attr);
 	fuse_reply_entry(request, &entry);
-}
-
-static struct node *disk_of(const struct fuse_file_info *file)
-{
-	return (void *)(uintptr_t)file->fh;
 }
 
 static void serve_getattr(fuse_req_t request, fuse_ino_t number,
@@ -191,8 +184,13 @@ static void serve_open(fuse_req_t request, fuse_ino_t number,
 
 	if (!node)
 		return;
-	if ((file->flags & O_ACCMODE) != O_RDONLY) {
+	if ((file->flags & O_ACCMODE) != O_RDONLY &&
+	    !serve_of(request)->writable) {
 		fuse_reply_err(request, EROFS);
+		return;
+	}
+	if (file->flags & O_TRUNC && node->volume.size_bytes) {
+		fuse_reply_err(request, EPERM);
 		return;
 	}
 	if (catalog_open_disk(catalog, node, NULL) < 0) {
@@ -211,6 +209,31 @@ static void serve_release(fuse_req_t request, fuse_ino_t number,
 	(void)number;
 	catalog_close_disk(serve_of(request)->catalog, disk_of(file));
 	fuse_reply_err(request, 0);
+}
+
+static int disk_read(const struct node *node, void *buffer, size_t size,
+		     uint64_t offset, struct err *err)
+{
+	struct written *written = node_written(node);
+	int r;
+
+	if (!written)
+		return vms_reader_read(node->reader, buffer, size, offset, err);
+	r = written_read(written, buffer, size, offset);
+	return r < 0 ? err_sys(err, r, "disk '%s': reading %zu bytes at %llu",
+			       node->volume.name, size,
+			       (unsigned long long)offset)
+		     : 0;
+}
+
+static int disk_extent(const struct node *node, uint64_t offset,
+		       uint64_t length, bool *is_hole, uint64_t *run)
+{
+	struct written *written = node_written(node);
+
+	return written ? written_extent(written, offset, length, is_hole, run)
+		       : vms_reader_extent(node->reader, offset, length,
+					   is_hole, run, NULL);
 }
 
 static void serve_read(fuse_req_t request, fuse_ino_t number, size_t size,
@@ -232,7 +255,7 @@ static void serve_read(fuse_req_t request, fuse_ino_t number, size_t size,
 		fuse_reply_err(request, ENOMEM);
 		return;
 	}
-	if (vms_reader_read(node->reader, buffer, size, at, &err) < 0) {
+	if (disk_read(node, buffer, size, at, &err) < 0) {
 		serve_of(request)->warn(err.text);
 		fuse_reply_err(request, EIO);
 	} else {
@@ -259,8 +282,7 @@ static void serve_lseek(fuse_req_t request, fuse_ino_t number, off_t offset,
 		return;
 	}
 	for (; at < size; at += run) {
-		if (vms_reader_extent(node->reader, at, size - at, &is_hole,
-				      &run, NULL) < 0) {
+		if (disk_extent(node, at, size - at, &is_hole, &run) < 0) {
 			fuse_reply_err(request, EIO);
 			return;
 		}
@@ -286,7 +308,7 @@ static void serve_statfs(fuse_req_t request, fuse_ino_t number)
 	st.f_blocks = div_up(totals.disk_bytes, BLOCK_BYTES);
 	st.f_files = totals.nodes;
 	st.f_namemax = 255;
-	st.f_flag = ST_RDONLY;
+	st.f_flag = serve_of(request)->writable ? 0 : ST_RDONLY;
 	fuse_reply_statfs(request, &st);
 }
 
@@ -298,6 +320,10 @@ const struct fuse_lowlevel_ops serve_ops = {
 	.releasedir = serve_releasedir,
 	.open = serve_open,
 	.read = serve_read,
+	.write = serve_write,
+	.fallocate = serve_fallocate,
+	.fsync = serve_fsync,
+	.setattr = serve_setattr,
 	.release = serve_release,
 	.lseek = serve_lseek,
 	.statfs = serve_statfs,

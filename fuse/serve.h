@@ -12,7 +12,8 @@
 struct serve {
 	struct catalog *catalog;
 	catalog_warn_fn *warn;
-	bool for_all; /* --allow-other: others may read */
+	bool for_all;  /* --allow-other: others may read */
+	bool writable; /* into layers that are thrown away */
 };
 
 /* Its userdata is the struct serve. Any thread. */

@@ -8,12 +8,10 @@
 struct image_door;
 
 struct image_door_options {
-	/* The image; NULL: a throw-away layer over `snapshot`, removed by
-	 * image_door_close(). */
+	/* The image; NULL: a layer over `volume`, thrown away at the end. */
 	const char *path;
-	const struct snapshot *snapshot;
-	const char *disk; /* of the snapshot; NULL: the only one */
-	struct vms *vms;  /* the base's store; NULL: it has no base */
+	const struct volume *volume;
+	struct vms *vms; /* the base's store; NULL: it has no base */
 	bool writable;
 };
 int image_door_open(struct image_door **out,

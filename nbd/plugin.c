@@ -185,14 +185,10 @@ static int open_store(struct err *err)
 	return door.store ? vms_open(&door.vms, &options, err) : 0;
 }
 
-static int open_reader(const struct snapshot *snapshot, struct err *err)
+static int open_reader(const struct volume *volume, struct err *err)
 {
-	const struct volume *volume = choose(snapshot, err);
-	int r;
+	int r = vms_cache_new(&door.cache, 0, err);
 
-	if (!volume)
-		return err->code;
-	r = vms_cache_new(&door.cache, 0, err);
 	return r ? r
 		 : vms_reader_open(&door.reader, door.vms, door.cache, volume,
 				   err);
@@ -203,8 +199,6 @@ static int open_disk(struct err *err)
 	struct snapshot snapshot = { 0 };
 	struct image_door_options image = {
 		.path = door.image_path,
-		.snapshot = &snapshot,
-		.disk = door.disk,
 		.vms = door.vms,
 		.writable = door.writable,
 	};
@@ -213,9 +207,13 @@ static int open_disk(struct err *err)
 	if (door.image_path)
 		return image_door_open(&door.image, &image, err);
 	r = vms_find_snapshot(door.vms, door.snapshot, &snapshot, err);
+	if (r == 0) {
+		image.volume = choose(&snapshot, err);
+		r = image.volume ? 0 : err->code;
+	}
 	if (r == 0)
 		r = door.writable ? image_door_open(&door.image, &image, err)
-				  : open_reader(&snapshot, err);
+				  : open_reader(image.volume, err);
 	snapshot_release(&snapshot);
 	return r;
 }

@@ -325,6 +325,7 @@ static int open_parts(struct vms_live *live,
 {
 	struct image_options image = {
 		.mode = options->mode,
+		.map_memory_bytes = options->map_memory_bytes,
 		.damage = options->damage,
 		.arg = options->arg,
 	};
@@ -334,7 +335,9 @@ static int open_parts(struct vms_live *live,
 	with_base = live->info.present && !options->without_base;
 	if (!r && with_base)
 		r = check_store(live, err);
-	if (!r && live->vms)
+	live->cache = options->cache;
+	live->own_cache = !live->cache;
+	if (!r && live->vms && live->own_cache)
 		r = vms_cache_new(&live->cache, options->cache_bytes, err);
 	if (!r && with_base)
 		r = live_base_open(live, &live->info, &image.base, err);
@@ -347,7 +350,8 @@ static int open_parts(struct vms_live *live,
 
 static void live_free(struct vms_live *live)
 {
-	vms_cache_free(live->cache);
+	if (live->own_cache)
+		vms_cache_free(live->cache);
 	free(live->path);
 	free(live);
 }

@@ -9,6 +9,7 @@ struct vms_live {
 	struct vs_io *io;
 	struct vms *vms; /* NULL: no base */
 	struct vms_cache *cache;
+	bool own_cache;
 	struct image *image;
 	char *path;
 	struct image_base_info info; /* as in the head */

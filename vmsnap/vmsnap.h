@@ -354,7 +354,9 @@ struct vms_live_options {
 	/* The base is not to be read: `vms` is not asked for, and reading what
 	 * no layer has is -EIO. */
 	bool without_base;
-	size_t cache_bytes; /* 0: 64 MiB */
+	struct vms_cache *cache; /* outlives it; NULL: one of its own */
+	size_t cache_bytes;      /* of that; 0: 64 MiB */
+	size_t map_memory_bytes; /* as of struct image_options */
 	void (*damage)(void *arg, uint64_t offset, uint64_t length,
 		       const char *what); /* may be NULL; any thread */
 	void *arg;
@@ -368,6 +370,34 @@ struct image *vms_live_image(struct vms_live *live);
 /* As image_extent_deep(). */
 int vms_live_extent(struct vms_live *live, uint64_t offset, uint64_t length,
 		    struct image_extent *out, struct err *err);
+
+struct vms_live_temporary {
+	struct vs_io *io; /* outlives it */
+	struct vms *vms;  /* outlives it; open for reading is enough */
+	const struct volume *volume;
+	struct vms_cache *cache; /* these as in struct vms_live_options */
+	size_t map_memory_bytes;
+	void (*damage)(void *arg, uint64_t offset, uint64_t length,
+		       const char *what);
+	void *arg;
+};
+/*
+ * A layer over a volume that is thrown away: its files are in TMPDIR, else
+ * /var/tmp, without a name, and gone when it is closed or the process ends. It
+ * can't be sealed. No pin is put. -ENOSPC, -EMFILE, ...
+ */
+int vms_live_temporary(struct vms_live **out,
+		       const struct vms_live_temporary *how, struct err *err);
+
+/* Queues on an image, at most `max` (0: 64), that any thread borrows for one
+ * request to its end: 0 or -errno. */
+struct vms_live_queues;
+int vms_live_queues_new(struct vms_live_queues **out, struct vms_live *live,
+			unsigned max, struct err *err);
+/* No request is under way; before the image is closed. NULL is ignored. */
+void vms_live_queues_free(struct vms_live_queues *queues);
+int vms_live_request(struct vms_live_queues *queues,
+		     struct image_request *request);
 
 struct vms_absorb {
 	const char *name;    /* NULL: no snapshot, a new base only */

@@ -159,11 +159,12 @@ expect 0 vmsnap image create blank.vsi --size 4M
 	stop
 )
 
-# A throw-away layer.
+# A throw-away layer, in TMPDIR and without a name.
 mkdir tmp
+TMPDIR=$TMP/nowhere expect 1 vmsnap nbd web --writable --socket "$TMP/other"
+errs "'$TMP/nowhere'"
 TMPDIR=$TMP/tmp serve web --writable
-[ "$(ls tmp | wc -l)" = 1 ] || fail "the layer is not in TMPDIR"
-[ "$(stat -c %a tmp/*)" = 700 ] || fail "others can look at it"
+[ -z "$(ls -A tmp)" ] || fail "others can find it: $(ls -A tmp)"
 cp a.raw model.raw
 as_model
 qemu 'write -P 7 1M 64k' 'discard 2M 1M' flush
@@ -171,7 +172,11 @@ model 7 1048576 65536
 model 0 2097152 1048576
 as_model
 stop
-[ -z "$(ls tmp)" ] || fail "it left: $(ls tmp)"
+[ -z "$(ls -A tmp)" ] || fail "it left: $(ls -A tmp)"
+TMPDIR=$TMP/tmp serve web --writable
+qemu 'write -P 7 1M 64k'
+crash
+[ -z "$(ls -A tmp)" ] || fail "killed, it left: $(ls -A tmp)"
 vmsnap restore -q web again.raw
 same a.raw again.raw
 

@@ -68,6 +68,7 @@ void layer_free(struct layer *layer)
 	free(layer->replayed);
 	free(layer->free_runs);
 	free(layer->freed);
+	free(layer->fresh);
 	free(layer->path);
 	free(layer);
 }

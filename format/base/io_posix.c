@@ -319,6 +319,12 @@ int io_posix_sync(struct vs_io *io, int file)
 	return fsync(file) < 0 ? -errno : 0;
 }
 
+int io_posix_sync_data(struct vs_io *io, int file)
+{
+	(void)io;
+	return fdatasync(file) < 0 ? -errno : 0;
+}
+
 int io_posix_truncate(struct vs_io *io, int file, uint64_t size)
 {
 	int r;
@@ -368,6 +374,20 @@ static int all_is_data(int file, uint64_t offset, uint64_t *start,
 	*start = offset;
 	*end = st.size_bytes;
 	return 0;
+}
+
+int io_posix_reserve(struct vs_io *io, int file, uint64_t offset,
+		     uint64_t length)
+{
+	int r;
+
+	(void)io;
+	do
+		r = fallocate(file, 0, (off_t)offset, (off_t)length);
+	while (r < 0 && errno == EINTR);
+	if (r == 0)
+		return 0;
+	return errno == ENOSYS ? -EOPNOTSUPP : -errno;
 }
 
 int io_posix_seek_data(struct vs_io *io, int file, uint64_t offset,

@@ -207,7 +207,8 @@ static void snapshot_done(struct layer *layer, struct snapshot *snapshot)
 static int sync_layer(struct layer *layer, unsigned unless, struct err *err)
 {
 	struct vs_io *io = layer->image->io;
-	int r = image_sabotage & unless ? 0 : io->ops->sync(io, layer->file);
+	int r = image_sabotage & unless ? 0
+					: io->ops->sync_data(io, layer->file);
 
 	if (r < 0) {
 		layer->failed = true;

@@ -186,6 +186,16 @@ int sim_io_seek_data(struct vs_io *io, int file, uint64_t offset,
 	return r ? r : sim_seek_data(handle->inode, offset, start, end);
 }
 
+/* Like many a file system: who wants the space writes zeros. */
+int sim_io_reserve(struct vs_io *io, int file, uint64_t offset, uint64_t length)
+{
+	(void)io;
+	(void)file;
+	(void)offset;
+	(void)length;
+	return -EOPNOTSUPP;
+}
+
 /* Write-back makes nothing certain, so here it is nothing at all. */
 void sim_io_hint(struct vs_io *io, int file, uint64_t offset, uint64_t length)
 {

@@ -206,6 +206,8 @@ int sim_io_truncate(struct vs_io *io, int file, uint64_t size);
 int sim_io_punch(struct vs_io *io, int file, uint64_t offset, uint64_t length);
 int sim_io_seek_data(struct vs_io *io, int file, uint64_t offset,
 		     uint64_t *start, uint64_t *end);
+int sim_io_reserve(struct vs_io *io, int file, uint64_t offset,
+		   uint64_t length);
 void sim_io_hint(struct vs_io *io, int file, uint64_t offset, uint64_t length);
 /* The power goes: a write in flight may happen. */
 void sim_io_write_last(struct sim *sim, const struct io_request *request);

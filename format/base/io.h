@@ -140,6 +140,10 @@ struct vs_io_ops {
 	 * and buffers are then multiples of 4096. false: the file system has
 	 * no such thing, and nothing changed. */
 	bool (*set_direct)(struct vs_io *io, int file, bool on);
+	/* All of the range stands in the page cache; false also where that
+	 * can't be told. */
+	bool (*is_cached)(struct vs_io *io, int file, uint64_t offset,
+			  uint64_t length);
 	/* Hints, never errors: write-back may start; will be read soon. */
 	void (*start_writeback)(struct vs_io *io, int file, uint64_t offset,
 				uint64_t length);

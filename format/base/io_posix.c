@@ -15,8 +15,13 @@
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 
 #include "format/base/base.h"
+
+#ifndef SYS_cachestat
+#define SYS_cachestat 451 /* on every architecture that we build for */
+#endif
 
 int io_posix_check_depth(unsigned depth, struct err *err)
 {
@@ -412,6 +417,26 @@ int io_posix_seek_data(struct vs_io *io, int file, uint64_t offset,
 	*start = (uint64_t)data;
 	*end = (uint64_t)hole;
 	return 0;
+}
+
+/* cachestat(2), which is younger than the C library. */
+bool io_posix_is_cached(struct vs_io *io, int file, uint64_t offset,
+			uint64_t length)
+{
+	const uint64_t page = (uint64_t)sysconf(_SC_PAGESIZE);
+	struct {
+		uint64_t offset, length;
+	} range = { offset, length };
+	struct {
+		uint64_t cached, dirty, writeback, evicted, recently_evicted;
+	} found;
+	uint64_t last;
+
+	(void)io;
+	if (!length || __builtin_add_overflow(offset, length - 1, &last))
+		return false;
+	return syscall(SYS_cachestat, file, &range, &found, 0) == 0 &&
+	       found.cached == last / page - offset / page + 1;
 }
 
 void io_posix_start_writeback(struct vs_io *io, int file, uint64_t offset,

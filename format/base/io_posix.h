@@ -63,6 +63,8 @@ int io_posix_reserve(struct vs_io *io, int file, uint64_t offset,
 		     uint64_t length);
 int io_posix_seek_data(struct vs_io *io, int file, uint64_t offset,
 		       uint64_t *start, uint64_t *end);
+bool io_posix_is_cached(struct vs_io *io, int file, uint64_t offset,
+			uint64_t length);
 void io_posix_start_writeback(struct vs_io *io, int file, uint64_t offset,
 			      uint64_t length);
 void io_posix_will_read(struct vs_io *io, int file, uint64_t offset,
@@ -91,6 +93,7 @@ void io_posix_will_read(struct vs_io *io, int file, uint64_t offset,
 	.punch = io_posix_punch,                                               \
 	.reserve = io_posix_reserve,                                           \
 	.seek_data = io_posix_seek_data,                                       \
+	.is_cached = io_posix_is_cached,                                       \
 	.start_writeback = io_posix_start_writeback,                           \
 	.will_read = io_posix_will_read,                                       \
 	.free = io_posix_free

@@ -85,6 +85,9 @@ struct store_thread *store_thread_new(struct store *store, struct err *err);
 /* An unfinished pack is aborted, and the run has failed with it: no more puts or
  * commits until the store is opened again. NULL is ignored. */
 void store_thread_free(struct store_thread *thread);
+/* The thread's chunks will not soon be read again: they need not stand in the
+ * page cache. */
+void store_thread_read_once(struct store_thread *thread);
 struct hasher *store_thread_hasher(struct store_thread *thread);
 struct sealer *store_thread_sealer(struct store_thread *thread);
 struct store *store_thread_store(struct store_thread *thread);

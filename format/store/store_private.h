@@ -101,8 +101,10 @@ struct store_thread {
 	struct hasher *hasher;
 	struct sealer *sealer;
 	struct codec *codec;
-	uint8_t *coded; /* CHUNK_SIZE_MAX + SEAL_TAG_SIZE, on first use */
-	struct bytes buffer;
+	uint8_t *coded;  /* CHUNK_SIZE_MAX + SEAL_TAG_SIZE, on first use */
+	uint8_t *buffer; /* BACKEND_ALIGNMENT aligned, on first use */
+	size_t buffer_size;
+	bool reads_once;
 	struct pack_key keys[PACK_KEYS];
 	unsigned next_key;
 	struct pack_writer pack;

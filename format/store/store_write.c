@@ -284,7 +284,7 @@ void store_thread_free(struct store_thread *thread)
 	codec_free(thread->codec);
 	free(thread->coded);
 	free(thread->located);
-	bytes_release(&thread->buffer);
+	free(thread->buffer);
 	wipe(thread->keys, sizeof(thread->keys));
 	free(thread);
 }

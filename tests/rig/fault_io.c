@@ -190,6 +190,12 @@ static void fault_start_writeback(struct vs_io *io, int file, uint64_t offset,
 	below(io)->ops->start_writeback(below(io), file, offset, length);
 }
 
+static bool fault_is_cached(struct vs_io *io, int file, uint64_t offset,
+			    uint64_t length)
+{
+	return below(io)->ops->is_cached(below(io), file, offset, length);
+}
+
 static void fault_will_read(struct vs_io *io, int file, uint64_t offset,
 			    uint64_t length)
 {
@@ -299,6 +305,7 @@ static const struct vs_io_ops fault_ops = {
 	.punch = fault_punch,
 	.reserve = fault_reserve,
 	.seek_data = fault_seek_data,
+	.is_cached = fault_is_cached,
 	.start_writeback = fault_start_writeback,
 	.will_read = fault_will_read,
 	.queue_new = fault_queue_new,

@@ -140,6 +140,17 @@ static bool sim_set_direct(struct vs_io *io, int file, bool on)
 	return true;
 }
 
+/* So that what can be read past the cache is. */
+static bool sim_is_cached(struct vs_io *io, int file, uint64_t offset,
+			  uint64_t length)
+{
+	(void)io;
+	(void)file;
+	(void)offset;
+	(void)length;
+	return false;
+}
+
 static int do_link(struct sim *sim, int file, const char *path)
 {
 	struct sim_handle *handle = sim_handle_get(sim, file);
@@ -360,6 +371,7 @@ const struct vs_io_ops sim_ops = {
 	.punch = sim_io_punch,
 	.reserve = sim_io_reserve,
 	.seek_data = sim_io_seek_data,
+	.is_cached = sim_is_cached,
 	.start_writeback = sim_io_hint,
 	.will_read = sim_io_hint,
 	.queue_new = sim_queue_new,

@@ -47,7 +47,8 @@ int vms_open_backend(struct vms **out, struct vs_io *io,
 		     struct err *err);
 void vms_close(struct vms *vms); /* NULL is ignored */
 /* For a process that will hold secrets, before anything else: no core file,
- * nobody's ptrace; a closed pipe is an error to handle and not a death. */
+ * nobody's ptrace; a closed pipe or a file beyond its limit is an error to
+ * handle and not a death. */
 void vms_harden_process(void);
 /* A store_passphrase_fn; `arg` is an int *: a descriptor whose every byte up
  * to its end is the passphrase. It is closed then and set to -1. */

@@ -30,7 +30,9 @@ enum store_mode {
 	STORE_READ,  /* nothing is ever written */
 	STORE_WRITE, /* puts allowed: adopts stray packs, reads the condemned */
 	STORE_DRY,   /* as write, but packs, tables, snapshots go nowhere:
-			counts what would be stored */
+			counts what would be stored. New content that comes
+			again after 600,000 other chunks is counted again:
+			memory stays bounded */
 };
 
 struct store_options {

@@ -14,7 +14,8 @@
 #define PACK_KEYS      8          /* object keys that a thread keeps */
 #define READ_BUFFER    (1u << 20) /* read at once */
 #define READ_GAP_MAX   (64u << 10)
-#define SLOTS_MAX      256 /* looked at when a store is opened */
+#define SLOTS_MAX      256    /* looked at when a store is opened */
+#define DRY_CLAIMS_MAX 600000 /* some 48 MiB; 36 GiB in chunks of 64 KiB */
 
 /* A pack whose bytes are written and that must be made durable. */
 struct finish_job {

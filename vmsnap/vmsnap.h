@@ -355,6 +355,8 @@ struct vms_live_options {
 	/* The base is not to be read: `vms` is not asked for, and reading what
 	 * no layer has is -EIO. */
 	bool without_base;
+	/* Where another program serves the image, ask that: see below. */
+	bool ask_server;
 	struct vms_cache *cache; /* outlives it; NULL: one of its own */
 	size_t cache_bytes;      /* of that; 0: 64 MiB */
 	size_t map_memory_bytes; /* as of struct image_options */
@@ -362,12 +364,30 @@ struct vms_live_options {
 		       const char *what); /* may be NULL; any thread */
 	void *arg;
 };
-/* As image_open(); -EINVAL: `vms` is not the store that its base is in. */
+/*
+ * As image_open(); -EINVAL: `vms` is not the store that its base is in. With
+ * ask_server an image that vms_control_start() serves is opened at its control
+ * socket: it has no struct image, and vms_live_info() and vms_live_absorb() are
+ * all that it can do.
+ */
 int vms_live_open(struct vms_live **out, const struct vms_live_options *options,
 		  struct err *err);
 /* As image_close(). NULL is ignored. */
 int vms_live_close(struct vms_live *live, struct err *err);
-struct image *vms_live_image(struct vms_live *live);
+struct image *vms_live_image(struct vms_live *live); /* NULL: is served */
+/* As image_get_info(). *process: who serves it, or 0. */
+int vms_live_info(struct vms_live *live, struct image_info *out,
+		  uint64_t *process, struct err *err);
+
+/*
+ * Let others seal this image and swap its base while it is served: a socket
+ * beside it, spec/control.md, with threads of its own. `live` is open for
+ * writing and outlives it.
+ */
+struct vms_control;
+int vms_control_start(struct vms_control **out, struct vms_live *live,
+		      struct err *err);
+void vms_control_stop(struct vms_control *control); /* NULL is ignored */
 /* As image_extent_deep(). */
 int vms_live_extent(struct vms_live *live, uint64_t offset, uint64_t length,
 		    struct image_extent *out, struct err *err);

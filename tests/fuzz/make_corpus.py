@@ -144,6 +144,16 @@ def main():
         image_items((1, 2 << 48 | 2), checks=b"\x22\x23")))
     write("image_layer", "past", image_layer(
         1, image_items((1 << 30, whole), (3, 1 << 48 | 77))))
+    lines = (b'{"type":"image-control","version":1,"image":"' + b"0a" * 16 +
+             b'","store":null,"process":7}\n', b'{"do":"seal"}\n',
+             b'{"ok":true,"layer":3}\n')
+    write("control", "seal", b"\xff" + b"".join(lines))
+    write("control", "pieces", b"\x00" + b"".join(lines))
+    write("control", "info", b'\x03{"ok":true,"size_bytes":512,"first_layer":1,'
+          b'"top_layer":2,"data_bytes":4096,"file_bytes":8192,'
+          b'"damaged":true}\n')
+    write("control", "no", b'\x09{"ok":false,"error":"busy",'
+          b'"text":"it\\u0007 is"}\n[1]\n{"do":"swap","do":"seal"}\n')
     write("entry", "raw", entry(116, 0, 100, 0))
     write("entry", "zstd", entry(60, 1, 100, 1))
     for name, spec in (("name", "web"), ("latest", "web@latest"),

@@ -28,7 +28,7 @@ typedef int backend_list_fn(void *arg, const char *leaf, struct err *err);
 
 struct backend_ops {
 	/* Make what must be there before the first object. -EEXIST when
-	 * something that is not empty stands there. */
+	 * something stands there; objects in keys/ are the caller's to judge. */
 	int (*create)(struct backend *backend, struct err *err);
 	/* Begin an object; it is seen by nobody before finish. */
 	int (*put_begin)(struct backend *backend, const char *name,
@@ -63,8 +63,8 @@ struct backend_ops {
 	uint64_t (*stamp)(struct backend *backend, const char *folder);
 	int (*delete)(struct backend *backend, const char *name,
 		      struct err *err);
-	/* Names in this folder that are visible now, made by whoever, are
-	 * durable after this (an object's data is durable before its name
+	/* Names in this folder ("": beside the folders) that are visible now,
+	 * made by whoever, are durable after this (an object's data is durable before its name
 	 * is visible). */
 	int (*settle)(struct backend *backend, const char *folder,
 		      struct err *err);

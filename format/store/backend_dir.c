@@ -59,6 +59,12 @@ int dir_subfolder(const char *two)
 
 /* ---- create ---- */
 
+/* Where a file system can't hide a file without a name: base/io_unnamed.c. */
+static bool is_temporary(const char *name)
+{
+	return strncmp(name, ".tmp-", 5) == 0;
+}
+
 static bool is_folder_of_ours(const char *name)
 {
 	for (size_t n = 0; n < ARRAY_SIZE(folders); n++) {
@@ -75,22 +81,35 @@ static int stop_at_first(void *arg, const char *name)
 	return -ENOTEMPTY;
 }
 
-/* What an init that was cut off has left (empty folders) is no obstacle, nor
- * is what a fresh file system comes with. */
+/* An object's name, or that of a file that never got one. */
+static int stop_at_foreign(void *arg, const char *name)
+{
+	(void)arg;
+	return dir_could_be_ours(name) || is_temporary(name) ? 0 : -ENOTEMPTY;
+}
+
+/* What an init that was cut off has left (folders, and key slots, which are for
+ * the caller to judge) is no obstacle, nor is what a fresh file system comes
+ * with. */
 static int name_in_the_way(void *arg, const char *name)
 {
 	struct dir_backend *dir = arg;
 	autofree char *path = NULL;
 	int r;
 
-	if (strcmp(name, "lost+found") == 0)
+	if (strcmp(name, "config") == 0)
+		return -EEXIST;
+	if (strcmp(name, "lost+found") == 0 || is_temporary(name))
 		return 0;
 	if (!is_folder_of_ours(name))
 		return -ENOTEMPTY;
 	path = dir_path(dir, name, NULL);
 	if (!path)
 		return -ENOMEM;
-	r = dir->io->ops->list(dir->io, path, stop_at_first, NULL, NULL);
+	r = dir->io->ops->list(dir->io, path,
+			       strcmp(name, "keys") ? stop_at_first
+						    : stop_at_foreign,
+			       NULL, NULL);
 	return r == -ENOTDIR ? -ENOTEMPTY : r;
 }
 
@@ -123,6 +142,11 @@ static int dir_create(struct backend *backend, struct err *err)
 	if (r < 0)
 		return dir_fail(dir, r, "make", "", err);
 	r = io->ops->list(io, dir->path, name_in_the_way, dir, NULL);
+	if (r == -EEXIST)
+		return err_set(err, r,
+			       "'%s' holds a store already: use it, or take "
+			       "another directory",
+			       dir->shown);
 	if (r == -ENOTEMPTY)
 		return err_set(err, -EEXIST,
 			       "'%s' is not empty: a store needs a directory "

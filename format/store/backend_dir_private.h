@@ -81,5 +81,7 @@ uint64_t dir_stamp(struct backend *backend, const char *folder);
 /* Which of packs/00 to packs/ff are there. 0 or -errno (-ENOENT: no packs/). */
 int dir_subfolders(struct dir_backend *dir, bool found[DIR_SUBFOLDER],
 		   struct err *err);
+/* Not a temporary, nor a file manager's litter. */
+bool dir_could_be_ours(const char *name);
 
 #endif

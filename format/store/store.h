@@ -62,7 +62,8 @@ struct store_create_options {
 };
 #define STORE_LEVEL_DEFAULT 1
 
-/* -EEXIST when a store (or anything) is there. Config is written last. */
+/* -EEXIST when a store (or anything but what an init that was cut off has left)
+ * is there. spec/store.md, Making a store. */
 int store_create(struct backend *backend,
 		 const struct store_create_options *options, struct err *err);
 

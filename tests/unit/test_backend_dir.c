@@ -79,9 +79,19 @@ static void test_create(void **state)
 	must(t, t->backend->ops->create(t->backend, &t->err));
 	/* What an interrupted one has left is no obstacle. */
 	must(t, t->backend->ops->create(t->backend, &t->err));
-	make_file(in(t, "keys/x"));
+	make_file(in(t, "keys/.tmp-1"));
+	make_file(in(t, "keys/a1"));
+	must(t, t->backend->ops->create(t->backend, &t->err));
+	make_file(in(t, "keys/Notes"));
 	assert_int_equal(t->backend->ops->create(t->backend, &t->err), -EEXIST);
-	remove(in(t, "keys/x"));
+	remove(in(t, "keys/Notes"));
+	make_file(in(t, "packs/x"));
+	assert_int_equal(t->backend->ops->create(t->backend, &t->err), -EEXIST);
+	remove(in(t, "packs/x"));
+	make_file(in(t, "config"));
+	assert_int_equal(t->backend->ops->create(t->backend, &t->err), -EEXIST);
+	assert_non_null(strstr(t->err.text, "a store already"));
+	remove(in(t, "config"));
 	make_file(in(t, "thesis.txt"));
 	assert_int_equal(t->backend->ops->create(t->backend, &t->err), -EEXIST);
 	assert_non_null(strstr(t->err.text, t->path));

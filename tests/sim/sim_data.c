@@ -114,7 +114,10 @@ void sim_io_write_last(struct sim *sim, const struct io_request *request)
 
 static void sync_inode(struct sim *sim, struct sim_inode *inode)
 {
-	if (!inode->directory && !sim->lying_sync)
+	if (!inode->directory && sim_lies(sim, SIM_LIE_TAIL, inode->label))
+		sim_inode_sync_but_tail(inode);
+	else if (!inode->directory && !sim->lying_sync &&
+		 !sim_lies(sim, SIM_LIE_DATA, inode->label))
 		sim_inode_sync(inode);
 	if (inode->directory && !sim->lying_sync_dir)
 		sim_names_sync(inode);

@@ -159,11 +159,25 @@ int vms_restore(struct vms *vms, const struct vms_restore *restore,
 		struct vms_restore_result *result, struct err *err);
 void vms_restore_result_release(struct vms_restore_result *result);
 
-/* Read and check every byte of a snapshot, disk by disk, in memory. Ends with the
- * first disk that has damage: -EBADMSG, and *result tells all of that disk's. */
+struct vms_verify_result {
+	uint64_t size_bytes;
+	uint64_t data_bytes; /* not holes */
+	/* In the snapshot's order, the good ones too. */
+	struct vms_verify_disk {
+		char name[NAME_MAX_SIZE + 1];
+		struct vms_ranges damaged; /* byte ranges, ascending */
+		struct err first_damage;   /* words of one of them */
+	} * disks;
+	size_t disk_count;
+};
+
+/* Read and check every byte of a snapshot, disk by disk, in memory. -EBADMSG:
+ * something is damaged, and *result (zeroed by the caller, filled and to be
+ * released in any case) tells all of it. */
 int vms_verify(struct vms *vms, const struct snapshot *snapshot,
-	       struct vms_progress *progress, struct vms_restore_result *result,
+	       struct vms_progress *progress, struct vms_verify_result *result,
 	       struct err *err);
+void vms_verify_result_release(struct vms_verify_result *result);
 
 /* ---- random access ---- */
 
@@ -312,7 +326,8 @@ struct vms_stats {
 	uint64_t unique_stored_bytes; /* sealed bytes of it */
 	uint64_t store_bytes;         /* all objects of the store */
 	uint64_t unreferenced_bytes;  /* sealed bytes no snapshot needs */
-	uint64_t chunks, nodes, packs, tables;
+	uint64_t chunks; /* distinct; unique_bytes is their content */
+	uint64_t nodes, packs, tables;
 	uint64_t damaged; /* manifests, tables, nodes left out: can't be read */
 	/* Data chunks by stored share of their content: bucket n holds those
 	 * between n/32 and (n+1)/32; and by times referenced, log2. */

@@ -93,6 +93,7 @@ int cmd_image_resize(struct cli *cli, struct err *err);
 int cmd_image_compact(struct cli *cli, struct err *err);
 int cmd_image_export(struct cli *cli, struct err *err);
 int cmd_image_rm(struct cli *cli, struct err *err);
+int cmd_pin_remove(struct cli *cli, struct err *err);
 int cmd_check(struct cli *cli, struct err *err);
 int cmd_stats(struct cli *cli, struct err *err);
 int cmd_mount(struct cli *cli, struct err *err);

@@ -8,8 +8,6 @@
 #include "cli/cli.h"
 #include "cli/report.h"
 
-static const char *const groups[] = { "key", "image" };
-
 /* First words of verbs, each once: "key" stands for its group. */
 static void say_first_words(const char *between)
 {
@@ -93,9 +91,9 @@ static void bash_verb_cases(void)
 			say(" files=1");
 		say(" ;;\n");
 	}
-	for (size_t i = 0; i < ARRAY_SIZE(groups); i++) {
-		say("\t%s) words=\"", groups[i]);
-		say_sub_words(groups[i], " ");
+	for (size_t i = 0; i < VERB_GROUPS; i++) {
+		say("\t%s) words=\"", verb_groups[i]);
+		say_sub_words(verb_groups[i], " ");
 		say("\" ;;\n");
 	}
 	say("\t\"\") words=\"");
@@ -217,9 +215,9 @@ static void zsh(void)
 			say(" \\\n\t\t\t'*:argument:_files'");
 		say(" ;;\n");
 	}
-	for (size_t i = 0; i < ARRAY_SIZE(groups); i++) {
-		say("\t%s) compadd ", groups[i]);
-		say_sub_words(groups[i], " ");
+	for (size_t i = 0; i < VERB_GROUPS; i++) {
+		say("\t%s) compadd ", verb_groups[i]);
+		say_sub_words(verb_groups[i], " ");
 		say(" ;;\n");
 	}
 	say("\t*) compadd ");
@@ -278,11 +276,11 @@ static void fish(void)
 	    "complete -c vmsnap -n __fish_use_subcommand -a '");
 	say_first_words(" ");
 	say("'\n");
-	for (size_t i = 0; i < ARRAY_SIZE(groups); i++) {
+	for (size_t i = 0; i < VERB_GROUPS; i++) {
 		say("complete -c vmsnap -n '__fish_seen_subcommand_from %s' "
 		    "-a '",
-		    groups[i]);
-		say_sub_words(groups[i], " ");
+		    verb_groups[i]);
+		say_sub_words(verb_groups[i], " ");
 		say("'\n");
 	}
 	for (unsigned i = 0; i < OPT_COMMON_COUNT; i++)

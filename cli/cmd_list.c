@@ -97,17 +97,33 @@ static int tell_list(struct cli *cli, const struct vms_snapshot_list *list,
 struct pin_list {
 	struct cli *cli;
 	struct store_thread *thread;
+	struct vs_io *io; /* of this host's files */
 	json_t *pins;
 	bool any_wrong;
 };
 
+static const char *state_text(const struct vms_pin_verdict *verdict)
+{
+	switch (verdict->state) {
+	case VMS_PIN_USED:
+		return "used";
+	case VMS_PIN_GONE:
+		return "gone";
+	case VMS_PIN_UNKNOWN:
+		break;
+	}
+	return "unknown";
+}
+
 static int pin_json(struct pin_list *list, const char *id_hex,
-		    const struct pin *pin, struct err *err)
+		    const struct pin *pin,
+		    const struct vms_pin_verdict *verdict, struct err *err)
 {
 	json_t *one = json_pack(
-		"{s:s, s:o, s:o, s:o, s:o, s:o}", "id", id_hex, "owner",
-		json_text(pin->owner), "host", json_text(pin->host), "path",
-		json_text(pin->path), "time", json_time(pin->time_ns),
+		"{s:s, s:s, s:o, s:o, s:o, s:o, s:o, s:o}", "id", id_hex,
+		"state", state_text(verdict), "why", json_text(verdict->why),
+		"owner", json_text(pin->owner), "host", json_text(pin->host),
+		"path", json_text(pin->path), "time", json_time(pin->time_ns),
 		"snapshot",
 		pin->has_snapshot ? json_id(&pin->snapshot) : json_null());
 
@@ -119,6 +135,7 @@ static int pin_json(struct pin_list *list, const char *id_hex,
 static int pin_one(void *arg, const char *id_hex, struct err *err)
 {
 	struct pin_list *list = arg;
+	struct vms_pin_verdict verdict;
 	struct pin pin = { 0 };
 	struct err wrong;
 	char time[TIME_TEXT_MAX], owner[256], host[512], path[1024];
@@ -132,11 +149,12 @@ static int pin_one(void *arg, const char *id_hex, struct err *err)
 		report_line(list->cli, "pin %s: %s", id_hex, wrong.text);
 		return 0;
 	}
+	vms_pin_judge(list->io, id_hex, &pin, &verdict);
 	if (list->pins)
-		r = pin_json(list, id_hex, &pin, err);
+		r = pin_json(list, id_hex, &pin, &verdict, err);
 	else
-		say("%s  %s  %s  %s  %s\n", id_hex,
-		    time_text(time, pin.time_ns),
+		say("%s  %s  %-7s  %s  %s  %s\n", id_hex,
+		    time_text(time, pin.time_ns), state_text(&verdict),
 		    escape_name(owner, sizeof(owner),
 				pin.owner ? pin.owner : "-"),
 		    escape_name(host, sizeof(host), pin.host ? pin.host : "-"),
@@ -151,11 +169,15 @@ static int list_pins(struct cli *cli, struct vms *vms, struct err *err)
 	int r;
 
 	list.thread = store_thread_new(vms_store(vms), err);
-	if (!list.thread)
-		return -ENOMEM;
+	list.io = list.thread ? io_new(err) : NULL;
+	if (!list.io) {
+		store_thread_free(list.thread);
+		return err->code ? err->code : -ENOMEM;
+	}
 	if (cli_given(cli, OPT_JSON))
 		list.pins = json_array();
 	r = store_each_pin(vms_store(vms), pin_one, &list, err);
+	io_free(list.io);
 	store_thread_free(list.thread);
 	if (r < 0) {
 		json_decref(list.pins);

@@ -20,8 +20,7 @@ static const char *const later_verbs[] = {
 };
 static const char *const later_options[] = { "home", "boot", "expect", "exec" };
 
-/* Of verbs of two words: the first. */
-static const char *const groups[] = { "key", "image" };
+const char *const verb_groups[VERB_GROUPS] = { "key", "image", "pin" };
 
 static bool is_among(const char *word, const char *const *words, size_t count)
 {
@@ -92,9 +91,9 @@ const char *nearest_word(const char *text, const char *const *words,
 static int unknown_verb(const char *word, struct err *err)
 {
 	const char *names[64], *near;
-	size_t count = ARRAY_SIZE(groups);
+	size_t count = VERB_GROUPS;
 
-	memcpy(names, groups, sizeof(groups));
+	memcpy(names, verb_groups, sizeof(verb_groups));
 	if (is_among(word, later_verbs, ARRAY_SIZE(later_verbs)))
 		return err_set(err, -EOPNOTSUPP,
 			       "verb '%s': not in this version", word);
@@ -143,7 +142,7 @@ static int take_verb(struct options *out, const char *word, struct err *err)
 	const char *subs[16], *near;
 	size_t count = 0;
 
-	if (!out->group && is_among(word, groups, ARRAY_SIZE(groups))) {
+	if (!out->group && is_among(word, verb_groups, VERB_GROUPS)) {
 		out->group = word;
 		return 0;
 	}

@@ -483,6 +483,28 @@ int vms_live_export(struct vms_live *live, const char *target, bool force,
 		    struct vms_progress *progress, uint64_t *data_bytes,
 		    struct err *err);
 
+/* ---- pins ---- */
+
+enum vms_pin_state {
+	VMS_PIN_USED,
+	VMS_PIN_GONE,    /* its owner is not there any more */
+	VMS_PIN_UNKNOWN, /* can't be told here */
+};
+struct vms_pin_verdict {
+	enum vms_pin_state state;
+	char why[ERR_TEXT_MAX];
+};
+/* Does something stand on the pin? Looks at this host's files through `io`. */
+void vms_pin_judge(struct vs_io *io, const char *id_hex, const struct pin *pin,
+		   struct vms_pin_verdict *out);
+/*
+ * The pin whose id begins so (8 digits or more) goes, if nothing stands on it:
+ * -EBUSY: something does. -EPERM: that can't be told, and not `force`. -EBADMSG:
+ * it can't be read, and not `force`. -ENOENT; -EINVAL: several begin so.
+ */
+int vms_pin_remove(struct vms *vms, struct vs_io *io, const char *prefix,
+		   bool force, char id_hex[SMALL_ID_HEX_SIZE], struct err *err);
+
 /* Head and layers go, then the pin. `vms` as for vms_live_open(), for writing;
  * NULL: the pin stays. */
 int vms_live_remove(struct vms *vms, struct vs_io *io, const char *path,

@@ -16,7 +16,7 @@ sed -nE 's/^\*vmsnap\* \*([a-z ]+)\*.*/\1/p' "$man" >man-verbs
 : >all-options
 while read -r first second rest; do
 	verb=$first
-	case $first in key | image) verb="$first $second" ;; esac
+	case $first in key | image | pin) verb="$first $second" ;; esac
 	expect 0 vmsnap $verb --help
 	says "^usage: vmsnap $verb"
 	[ -z "$(grep -E '.{80}' out help)" ] || fail "$verb: a line is too long"
@@ -57,6 +57,7 @@ complete_it() {
 [ "$(complete_it vmsnap -s x key ex)" = export ]
 [ "$(complete_it vmsnap image exp)" = export ]
 [ "$(complete_it vmsnap image rm --fo)" = --force ]
+[ "$(complete_it vmsnap pin re)" = remove ]
 [ "$(complete_it vmsnap --progress ne)" = never ]
 if command -v zsh >/dev/null; then zsh -n completion.zsh; fi
 if command -v fish >/dev/null; then fish -n completion.fish; fi

@@ -71,6 +71,8 @@ struct io_request {
 	uint64_t offset;
 	void *owner;             /* the caller's */
 	ssize_t result;          /* bytes (may be short) or -errno */
+	bool more;               /* another follows at once: may be held until
+				    one without, a kick or a reap */
 	struct io_request *next; /* the queue's */
 	bool in_flight;          /* the queue's; submit asserts it is unset */
 };
@@ -119,19 +121,11 @@ struct vs_io_ops {
 	ssize_t (*write)(struct vs_io *io, int file, const void *buffer,
 			 size_t length, uint64_t offset);
 	int (*sync)(struct vs_io *io, int file);
-	/* What is needed to read it back (content, size, where it lies) is
-	 * durable; its times may not be. */
-	int (*sync_data)(struct vs_io *io, int file);
 	int (*truncate)(struct vs_io *io, int file, uint64_t size);
 	/* The range reads as zeros and its space is given back. -EOPNOTSUPP
 	 * where the file system can't. */
 	int (*punch)(struct vs_io *io, int file, uint64_t offset,
 		     uint64_t length);
-	/* Space for the range, which ends the file at least there, so that a
-	 * write to it never fails for want of it; zeros where nothing was
-	 * written. -EOPNOTSUPP, -ENOSPC. */
-	int (*reserve)(struct vs_io *io, int file, uint64_t offset,
-		       uint64_t length);
 	/* The first data extent at or after `offset`: [*start, *end). Where
 	 * holes can't be told, all is data. -ENXIO: no data from there on. */
 	int (*seek_data)(struct vs_io *io, int file, uint64_t offset,
@@ -140,10 +134,6 @@ struct vs_io_ops {
 	 * and buffers are then multiples of 4096. false: the file system has
 	 * no such thing, and nothing changed. */
 	bool (*set_direct)(struct vs_io *io, int file, bool on);
-	/* All of the range stands in the page cache; false also where that
-	 * can't be told. */
-	bool (*is_cached)(struct vs_io *io, int file, uint64_t offset,
-			  uint64_t length);
 	/* Hints, never errors: write-back may start; will be read soon. */
 	void (*start_writeback)(struct vs_io *io, int file, uint64_t offset,
 				uint64_t length);
@@ -155,6 +145,8 @@ struct vs_io_ops {
 	/* Takes the request; a failure is in its result, at reap. */
 	void (*queue_submit)(struct io_queue *queue,
 			     struct io_request *request);
+	/* What was held back (io_request.more) goes now. NULL: none ever is. */
+	void (*queue_kick)(struct io_queue *queue);
 	/* Wait until at least `min` of those submitted are done, fill up to
 	 * `max` into `done`; returns how many. min may not exceed what is in
 	 * flight. */

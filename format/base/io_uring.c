@@ -2,9 +2,10 @@
 /*
  * Queues on io_uring: one ring a queue, so that no lock is shared between
  * threads, and no kernel polling thread, which would burn a core of a host
- * that is there to run machines. Each request goes to the kernel when it is
- * submitted; those above the queue's depth wait here. Everything but the
- * queues is io_posix.h.
+ * that is there to run machines. A request goes to the kernel when it is
+ * submitted, or together with those that were announced behind it
+ * (io_request.more): one call for all of them. Those above the queue's depth
+ * wait here. Everything but the queues is io_posix.h.
  *
  * A ring that the kernel closes to us later (a sandbox came down) is not
  * fatal: what it has not taken is then done by ordinary calls.
@@ -24,6 +25,7 @@
 #define TRANSFER_MAX     (1U << 30) /* the kernel's length has 32 bits */
 #define SUBMIT_TRIES_MAX 64
 #define POLL_MS          10
+#define HELD_MAX         32 /* so that the kernel starts while we go on */
 
 /* First in, first out, chained by io_request.next. */
 struct request_list {
@@ -38,8 +40,9 @@ struct uring_queue {
 	unsigned in_kernel;          /* taken by the kernel, no result yet */
 	bool closed;                 /* the kernel takes no more */
 	struct request_list waiting; /* above the depth, behind `staged` */
-	struct io_request *staged;   /* in the ring, not yet taken */
-	struct request_list done;    /* result is there, not reaped */
+	struct request_list staged;  /* in the ring, not yet taken */
+	unsigned staged_count;
+	struct request_list done; /* result is there, not reaped */
 };
 
 static void list_push(struct request_list *list, struct io_request *request)
@@ -121,22 +124,29 @@ static void run_here(struct uring_queue *uring, struct io_request *request)
 	list_push(&uring->done, request);
 }
 
+/* The first `count` of those in the ring are the kernel's now. */
+static void staged_taken(struct uring_queue *uring, unsigned count)
+{
+	while (count-- && list_pop(&uring->staged)) {
+		uring->staged_count--;
+		uring->in_kernel++;
+	}
+}
+
 /* What stands in the ring goes to the kernel, or is done here. */
 static void submit_staged(struct uring_queue *uring)
 {
-	struct io_request *request = uring->staged;
-	int taken = 0;
+	struct io_request *request;
+	int taken;
 
-	if (!request)
-		return;
-	for (int tries = 0; tries < SUBMIT_TRIES_MAX && !uring->closed;
-	     tries++) {
+	for (int tries = 0; uring->staged.first && !uring->closed &&
+			    tries < SUBMIT_TRIES_MAX;) {
 		taken = io_uring_submit(&uring->ring);
 		if (taken > 0) {
-			uring->staged = NULL;
-			uring->in_kernel++;
-			return;
+			staged_taken(uring, (unsigned)taken);
+			continue;
 		}
+		tries++;
 		if (taken != 0 && taken != -EINTR && taken != -EAGAIN &&
 		    taken != -EBUSY)
 			break;
@@ -144,10 +154,13 @@ static void submit_staged(struct uring_queue *uring)
 		if (taken != -EINTR && uring->in_kernel)
 			return;
 	}
-	/* Its entry stays in the ring, so nothing may be submitted again. */
+	if (!uring->staged.first)
+		return;
+	/* Their entries stay in the ring: nothing may be submitted again. */
 	uring->closed = true;
-	uring->staged = NULL;
-	run_here(uring, request);
+	while ((request = list_pop(&uring->staged)))
+		run_here(uring, request);
+	uring->staged_count = 0;
 }
 
 static bool stage(struct uring_queue *uring, struct io_request *request)
@@ -171,27 +184,34 @@ static bool stage(struct uring_queue *uring, struct io_request *request)
 		break;
 	}
 	io_uring_sqe_set_data(sqe, request);
-	uring->staged = request;
+	list_push(&uring->staged, request);
+	uring->staged_count++;
 	return true;
 }
 
-/* From those that wait, as many as the depth allows. */
+/* From those that wait into the ring, as many as the depth allows. */
 static void feed(struct uring_queue *uring)
 {
-	while (uring->waiting.first && !uring->closed && !uring->staged &&
-	       uring->in_kernel < uring->depth) {
-		struct io_request *request = list_pop(&uring->waiting);
+	struct io_request *request;
 
+	while (uring->waiting.first && !uring->closed &&
+	       uring->in_kernel + uring->staged_count < uring->depth) {
+		request = list_pop(&uring->waiting);
 		if (!stage(uring, request))
 			run_here(uring, request);
-		submit_staged(uring);
 	}
-	if (uring->closed) {
-		struct io_request *request;
+}
 
-		while ((request = list_pop(&uring->waiting)))
-			run_here(uring, request);
-	}
+static void uring_queue_kick(struct io_queue *queue)
+{
+	struct uring_queue *uring =
+		container_of(queue, struct uring_queue, queue);
+	struct io_request *request;
+
+	feed(uring);
+	submit_staged(uring);
+	while (uring->closed && (request = list_pop(&uring->waiting)))
+		run_here(uring, request);
 }
 
 static void uring_queue_submit(struct io_queue *queue,
@@ -211,6 +231,8 @@ static void uring_queue_submit(struct io_queue *queue,
 	}
 	list_push(&uring->waiting, request);
 	feed(uring);
+	if (!request->more || uring->staged_count >= HELD_MAX)
+		uring_queue_kick(queue);
 }
 
 /* The results that lie in the ring. */
@@ -265,8 +287,7 @@ static unsigned uring_queue_reap(struct io_queue *queue, unsigned min,
 		struct io_request *request;
 
 		collect(uring);
-		submit_staged(uring);
-		feed(uring);
+		uring_queue_kick(queue);
 		while (count < max && (request = list_pop(&uring->done))) {
 			request->in_flight = false;
 			queue->in_flight--;
@@ -275,7 +296,7 @@ static unsigned uring_queue_reap(struct io_queue *queue, unsigned min,
 		if (count >= min)
 			return count;
 		/* One at a time while others wait for its place. */
-		if (uring->waiting.first || uring->staged)
+		if (uring->waiting.first || uring->staged.first)
 			wait_for(uring, 1);
 		else if (uring->in_kernel)
 			wait_for(uring, (unsigned)min_u64(min - count,
@@ -307,6 +328,7 @@ static const struct vs_io_ops uring_ops = {
 	IO_POSIX_OPS,
 	.queue_new = uring_queue_new,
 	.queue_submit = uring_queue_submit,
+	.queue_kick = uring_queue_kick,
 	.queue_reap = uring_queue_reap,
 	.queue_fd = uring_queue_fd,
 	.queue_free = uring_queue_free,

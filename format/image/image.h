@@ -119,6 +119,8 @@ struct image_request {
 	uint64_t length;
 	void *buffer; /* read, write */
 	bool fua;     /* durable before it completes; not of reads */
+	bool more;    /* another is submitted right behind it: it may be held
+			 back until one without, or a reap */
 	void *owner;  /* the caller's */
 	int result;   /* 0 or -errno */
 	struct image_request *next; /* the image's */

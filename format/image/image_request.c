@@ -108,8 +108,18 @@ void segment_submit(struct segment *segment, enum io_op op, void *buffer,
 		.length = length,
 		.offset = offset,
 		.owner = segment,
+		.more = true, /* until kick() */
 	};
 	io->io->ops->queue_submit(io, &segment->io);
+}
+
+/* What segment_submit() held back goes, in one call. */
+static void kick(struct image_queue *queue)
+{
+	const struct vs_io_ops *ops = queue->io->io->ops;
+
+	if (ops->queue_kick)
+		ops->queue_kick(queue->io);
 }
 
 static void part_free(struct part *part)
@@ -291,6 +301,7 @@ static int request_wrong(const struct image *image,
 void image_submit(struct image_queue *queue, struct image_request *request)
 {
 	struct image *image = queue->image;
+	bool more;
 
 	queue->in_flight++;
 	/* One of its own, so that it is not done before all is begun. */
@@ -314,7 +325,10 @@ void image_submit(struct image_queue *queue, struct image_request *request)
 			break;
 		}
 	}
+	more = request->more;
 	drop_pending(queue, request, false);
+	if (!more)
+		kick(queue);
 }
 
 /* True: it goes on with the rest. */
@@ -337,6 +351,7 @@ static bool continue_segment(struct segment *segment)
 	}
 	segment_submit(segment, io->op, (uint8_t *)io->buffer + done,
 		       io->length - done, io->offset + done);
+	kick(segment->part->queue);
 	return true;
 }
 

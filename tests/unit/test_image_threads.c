@@ -125,6 +125,7 @@ static void submit(struct worker *worker, struct image_queue *queue,
 		.length = length,
 		.buffer = flight->buffer,
 		.fua = !sim_random(&worker->random, 16),
+		.more = sim_random(&worker->random, 2),
 		.owner = flight,
 	};
 	if (flight->request.op == IMAGE_WRITE)

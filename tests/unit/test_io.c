@@ -14,6 +14,7 @@
 #include <ftw.h>
 #include <linux/filter.h>
 #include <linux/seccomp.h>
+#include <poll.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <string.h>
@@ -244,7 +245,6 @@ static void test_read_write(void **state)
 	assert_int_equal(io->ops->sync(io, file), 0);
 	assert_int_equal(io->ops->sync(io, -1), -EBADF);
 	io->ops->start_writeback(io, file, 0, 50);
-	io->ops->is_cached(io, file, 0, 50);
 	io->ops->will_read(io, file, 0, 50);
 	io->ops->close(io, file);
 }
@@ -506,6 +506,7 @@ static void test_queue(void **state)
 			.length = QUEUE_LENGTH,
 			.offset = (uint64_t)i * QUEUE_LENGTH,
 			.owner = &requests[i],
+			.more = i % 5 != 0,
 		};
 	}
 	run_all(queue, requests);
@@ -519,6 +520,42 @@ static void test_queue(void **state)
 	for (unsigned i = 0; i < QUEUE_REQUESTS; i++)
 		assert_int_equal(requests[i].result, QUEUE_LENGTH);
 	assert_memory_equal(data, back, sizeof(data));
+	io->ops->queue_free(queue);
+	io->ops->close(io, file);
+}
+
+/* What is held back goes with a kick, without a reap, and not before. */
+static void test_queue_more(void **state)
+{
+	struct rig *rig = rig_of(state);
+	struct vs_io *io = rig->io;
+	struct io_queue *queue = io->ops->queue_new(io, QUEUE_DEPTH, NULL);
+	struct io_request requests[3] = { 0 }, *done[3];
+	struct pollfd pollfd = { .events = POLLIN };
+	int file = make_file(rig, "f", 0);
+	uint8_t data[512] = { 1 };
+
+	assert_non_null(queue);
+	for (unsigned i = 0; i < 3; i++) {
+		requests[i] = (struct io_request){
+			.op = IO_OP_WRITE,
+			.file = file,
+			.buffer = data,
+			.length = sizeof(data),
+			.offset = i * sizeof(data),
+			.more = true,
+		};
+		io->ops->queue_submit(queue, &requests[i]);
+	}
+	pollfd.fd = io->ops->queue_fd(queue);
+	if (io->ops->queue_kick) {
+		assert_int_equal(poll(&pollfd, 1, 0), 0);
+		io->ops->queue_kick(queue);
+		assert_int_equal(poll(&pollfd, 1, 60000), 1);
+	}
+	assert_int_equal(io->ops->queue_reap(queue, 3, done, 3), 3);
+	for (unsigned i = 0; i < 3; i++)
+		assert_int_equal(requests[i].result, sizeof(data));
 	io->ops->queue_free(queue);
 	io->ops->close(io, file);
 }
@@ -647,6 +684,7 @@ static void *run_forbidden(void *arg)
 			.buffer = data[i],
 			.length = sizeof(data[i]),
 			.offset = i * sizeof(data[i]),
+			.more = i % 4 != 3,
 		};
 		ops->queue_submit(queue, &requests[i]);
 	}
@@ -762,8 +800,9 @@ static void test_choice(void **state)
 	IO_TEST(test_read_write, how), IO_TEST(test_unnamed, how),             \
 	IO_TEST(test_names, how), IO_TEST(test_list, how),                     \
 	IO_TEST(test_stat, how), IO_TEST(test_holes, how),                     \
-	IO_TEST(test_queue, how), IO_TEST(test_queue_results, how),            \
-	IO_TEST(test_queue_edges, how), IO_TEST(test_write_new, how)
+	IO_TEST(test_queue, how), IO_TEST(test_queue_more, how),               \
+	IO_TEST(test_queue_results, how), IO_TEST(test_queue_edges, how),      \
+	IO_TEST(test_write_new, how)
 /* clang-format on */
 
 int main(void)

@@ -122,8 +122,7 @@ static json_t *json_base(const struct image_base_info *base)
 							     : json_text(pin));
 }
 
-static void info_text(const char *file, const struct image_info *info,
-		      uint64_t process)
+static void info_text(const char *file, const struct image_info *info)
 {
 	const struct image_base_info *base = &info->base;
 	char size[SIZE_TEXT_MAX], path[2048], id[SHORT_ID_SIZE];
@@ -137,8 +136,6 @@ static void info_text(const char *file, const struct image_info *info,
 	    (unsigned long long)info->top_layer);
 	say("data       %s\n", size_text(size, info->data_bytes));
 	say("on disk    %s\n", size_text(size, info->file_bytes));
-	if (process)
-		say("served by  process %llu\n", (unsigned long long)process);
 	if (info->damaged)
 		say("DAMAGED    'vmsnap image check' says where\n");
 	if (!base->present) {
@@ -159,16 +156,15 @@ int cmd_image_info(struct cli *cli, struct err *err)
 {
 	struct cli_image image;
 	struct image_info info;
-	uint64_t process;
-	int r = cli_image_open_or_ask(cli, IMAGE_READ_ONLY, IMAGE_STORE_NONE,
-				      &image, err);
+	int r = cli_image_open(cli, IMAGE_READ_ONLY, IMAGE_STORE_NONE, &image,
+			       err);
 
 	if (r == 0)
-		r = vms_live_info(image.live, &info, &process, err);
+		r = image_get_info(vms_live_image(image.live), &info, err);
 	if (r == 0 && cli_given(cli, OPT_JSON))
 		r = json_say(
 			json_pack("{s:s, s:o, s:I, s:I, s:I, s:I, s:I, s:b, "
-				  "s:o, s:o}",
+				  "s:o}",
 				  "type", "image", "file",
 				  json_text(image.path), "size_bytes",
 				  json_number(info.size_bytes), "first_layer",
@@ -176,13 +172,10 @@ int cmd_image_info(struct cli *cli, struct err *err)
 				  json_number(info.top_layer), "data_bytes",
 				  json_number(info.data_bytes), "file_bytes",
 				  json_number(info.file_bytes), "damaged",
-				  info.damaged, "base", json_base(&info.base),
-				  "process",
-				  process ? json_integer(json_number(process))
-					  : json_null()),
+				  info.damaged, "base", json_base(&info.base)),
 			err);
 	else if (r == 0)
-		info_text(image.path, &info, process);
+		info_text(image.path, &info);
 	return cli_image_close(&image, r, err);
 }
 

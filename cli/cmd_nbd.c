@@ -94,8 +94,7 @@ static int try_image(struct nbd *nbd, struct vs_io *io, const char *path,
 	};
 	int r = image_read_base_info(io, path, &nbd->base, err);
 
-	/* A blank one's, for what is made of it while it is served. */
-	if (r == 0 && (nbd->base.present || cli_given(nbd->cli, OPT_STORE)))
+	if (r == 0 && nbd->base.present)
 		r = open_base(nbd, &vms, err);
 	if (r < 0)
 		return r;
@@ -135,8 +134,7 @@ static int find_store(struct nbd *nbd, struct err *err)
 	const char *location;
 	int r;
 
-	if (nbd->image[0] && !nbd->base.present &&
-	    !cli_given(nbd->cli, OPT_STORE))
+	if (nbd->image[0] && !nbd->base.present)
 		return 0;
 	r = cli_location(nbd->cli, &location, err);
 	if (r < 0)

@@ -3,7 +3,6 @@
 #ifndef TESTS_RIG_FIXED_RANDOM_H
 #define TESTS_RIG_FIXED_RANDOM_H
 
-#include <stddef.h>
 #include <stdint.h>
 
 /*
@@ -11,8 +10,5 @@
  * from any thread. Before the first call it asks the kernel.
  */
 void fixed_random_seed(uint64_t seed);
-/* Told of each such draw, which it may change; NULL: nobody. */
-void fixed_random_watch(void (*fn)(void *arg, void *bytes, size_t size),
-			void *arg);
 
 #endif

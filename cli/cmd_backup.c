@@ -189,6 +189,85 @@ static int check_names(const struct vms_backup *backup, struct err *err)
 	return 0;
 }
 
+/* ---- images that stand on other stores ---- */
+
+struct others {
+	struct vms *stores[SNAPSHOT_VOLUMES_MAX];
+	size_t count;
+};
+
+static bool is_store(struct vms *vms, const uint8_t id[STORE_ID_SIZE])
+{
+	return !memcmp(store_config(vms_store(vms))->store.b, id,
+		       STORE_ID_SIZE);
+}
+
+static int open_other(struct cli *cli, struct others *others,
+		      const struct image_base_info *base, const char *image,
+		      struct vms **out, struct err *err)
+{
+	int r;
+
+	for (size_t i = 0; i < others->count; i++)
+		if (is_store(others->stores[i], base->store_id)) {
+			*out = others->stores[i];
+			return 0;
+		}
+	r = cli_open_at(cli, base->store, STORE_READ, false, out, err);
+	if (r < 0) {
+		err_prefix(err, "the store that image '%s' stands on", image);
+		return r;
+	}
+	others->stores[others->count++] = *out;
+	return 0;
+}
+
+/* What can't be read as an image here is told when it is opened. */
+static int find_bases(struct cli *cli, struct vms *vms, struct vs_io *io,
+		      struct vms_source *sources, size_t count,
+		      struct others *others, struct err *err)
+{
+	int r = 0;
+
+	for (size_t i = 0; i < count && r == 0; i++) {
+		const char *location = sources[i].location;
+		size_t size = strlen(location);
+		struct image_base_info base;
+
+		if (size > 4 && !strcmp(location + size - 4, ".vsi") &&
+		    !image_read_base_info(io, location, &base, NULL) &&
+		    base.present && !is_store(vms, base.store_id))
+			r = open_other(cli, others, &base, location,
+				       &sources[i].base_store, err);
+	}
+	return r;
+}
+
+static int run(struct cli *cli, struct vms *vms, struct vms_backup *backup,
+	       struct vms_source *sources, struct snapshot *out,
+	       struct err *err)
+{
+	struct others others = { 0 };
+	struct vs_io *io = io_new(err);
+	int r;
+
+	if (!io)
+		return err->code ? err->code : -EIO;
+	cli->names_ahead = false;
+	r = find_bases(cli, vms, io, sources, backup->source_count, &others,
+		       err);
+	if (r == 0)
+		r = progress_begin(cli, err);
+	if (r == 0) {
+		r = vms_backup(vms, backup, out, err);
+		progress_end(cli);
+	}
+	for (size_t i = 0; i < others.count; i++)
+		vms_close(others.stores[i]);
+	io_free(io);
+	return r;
+}
+
 int cmd_backup(struct cli *cli, struct err *err)
 {
 	struct vms_source sources[SNAPSHOT_VOLUMES_MAX] = { 0 };
@@ -222,11 +301,7 @@ int cmd_backup(struct cli *cli, struct err *err)
 		     false, &vms, err);
 	if (r < 0)
 		return r;
-	r = progress_begin(cli, err);
-	if (r < 0)
-		return r;
-	r = vms_backup(vms, &backup, &snapshot, err);
-	progress_end(cli);
+	r = run(cli, vms, &backup, sources, &snapshot, err);
 	if (r < 0)
 		return r;
 	r = tell(cli, &snapshot, err);

@@ -145,7 +145,9 @@ static int image_run(struct run *run, struct source *source,
 		.live = source->live,
 		.vms = run->vms,
 		.threads = run->threads,
+		/* Another store has other keys, so other ids. */
 		.keep_ids = !run->backup->rehash &&
+			    source->live->vms == run->vms &&
 			    source->live->info.chunk_log2 == volume->chunk_log2,
 		.volume = volume,
 		.totals = totals,

@@ -149,7 +149,7 @@ int source_open_image(struct source *source, struct vms *vms,
 		.io = vms->io,
 		.path = from->location,
 		.mode = IMAGE_READ_ONLY,
-		.vms = vms,
+		.vms = from->base_store ? from->base_store : vms,
 	};
 	int r;
 

@@ -94,6 +94,8 @@ struct vms_source {
 	const char *location; /* raw file, block device, or "-" for standard
 				 input */
 	uint64_t size_bytes;  /* of "-"; 0 elsewhere */
+	/* Of an image whose base is in another store: that, open. Else NULL. */
+	struct vms *base_store;
 };
 
 struct vms_backup {

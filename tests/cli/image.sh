@@ -114,9 +114,27 @@ same b.raw y.raw
 vmsnap -s other init -q
 expect 2 vmsnap -s other image export x.vsi z.raw
 errs 'another store'
-expect 2 vmsnap -s other backup vm x.vsi
+expect 4 vmsnap -s other backup vm x.vsi
+errs "the store that image 'x.vsi' stands on"
 expect 4 vmsnap image rm x.vsi
 [ -f x.vsi ]
+# Into another store, all of it goes: the ids here are not the ids there.
+mv moved store
+poke b.raw 2000000 "only in a layer"
+vmsnap image create -q both.vsi --from vm --disk more
+vmsnap image rebase -q both.vsi grown
+vmsnap backup -q more b.raw
+vmsnap image create -q layered.vsi --from more
+vmsnap image rebase -q layered.vsi grown
+expect 0 vmsnap -s other backup vm layered.vsi second=both.vsi third=b.raw
+expect 0 vmsnap -s other restore vm --disk disk0 there.raw
+same b.raw there.raw
+expect 0 vmsnap -s other check --read-data
+expect 0 vmsnap backup vm2 layered.vsi
+expect 0 vmsnap restore vm2 there.raw --force
+same b.raw there.raw
+for image in both layered; do expect 0 vmsnap image rm $image.vsi; done
+mv store moved
 expect 0 vmsnap image rm x.vsi --force
 errs 'its pin stays'
 [ ! -e x.vsi ]

@@ -16,7 +16,7 @@ PKG_CONFIG ?= pkg-config
 FUZZ_SECONDS ?= 60
 
 FORMAT_PKGS := libzstd libcrypto liburing libxxhash
-CLI_PKGS := jansson
+ENGINE_PKGS := jansson
 FUSE_PKGS := fuse3
 NBD_PKGS := nbdkit
 TEST_PKGS := cmocka
@@ -60,7 +60,7 @@ LIB_FORMAT := $(BUILD)/libvmsnap-format.a
 LIB_VMSNAP := $(BUILD)/libvmsnap.a
 LIB_RIG := $(BUILD)/librig.a
 LIBS := $(LIB_VMSNAP) $(LIB_FORMAT)
-FORMAT_LIBS := $(call pkg_libs,$(FORMAT_PKGS))
+NEEDED := $(call pkg_libs,$(FORMAT_PKGS) $(ENGINE_PKGS))
 
 PLUGIN := $(BUILD)/nbdkit-vmsnap-plugin.so
 PROGRAMS := $(if $(CLI_SRC),$(BUILD)/vmsnap $(BUILD)/vmsnap.1) \
@@ -80,7 +80,7 @@ all: $(PROGRAMS) $(LIBS)
 $(BUILD)/obj/%.o: %.c Makefile
 	@mkdir -p $(@D)
 	$(call say,CC,$<)
-	$(Q)$(CC) $(ALL_CFLAGS) $(call pkg_cflags,$(FORMAT_PKGS) $(CLI_PKGS)) -c -o $@ $<
+	$(Q)$(CC) $(ALL_CFLAGS) $(call pkg_cflags,$(FORMAT_PKGS) $(ENGINE_PKGS)) -c -o $@ $<
 
 # Headers of others are not held to our warnings.
 $(call obj,$(FUSE_SRC)): ALL_CFLAGS += \
@@ -99,17 +99,17 @@ $(LIB_FORMAT) $(LIB_VMSNAP) $(LIB_RIG):
 
 $(BUILD)/vmsnap: $(call obj,$(CLI_SRC)) $(LIBS)
 	$(call say,LD,$@)
-	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(FORMAT_LIBS) $(call pkg_libs,$(CLI_PKGS))
+	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(NEEDED)
 
 $(BUILD)/vmsnap-mount: $(call obj,$(FUSE_SRC)) $(LIBS)
 	$(call say,LD,$@)
-	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(FORMAT_LIBS) $(call pkg_libs,$(FUSE_PKGS))
+	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(NEEDED) $(call pkg_libs,$(FUSE_PKGS))
 
 # Our names stay ours inside of nbdkit.
 $(PLUGIN): $(call obj,$(NBD_SRC)) $(LIBS)
 	$(call say,LD,$@)
 	$(Q)$(CC) $(ALL_LDFLAGS) -shared -Wl,-Bsymbolic -Wl,--exclude-libs,ALL \
-		-o $@ $^ $(FORMAT_LIBS)
+		-o $@ $^ $(NEEDED)
 
 $(BUILD)/vmsnap.1: cli/vmsnap.1.scd
 	@mkdir -p $(@D)
@@ -118,19 +118,19 @@ $(BUILD)/vmsnap.1: cli/vmsnap.1.scd
 $(UNIT_BIN) $(CRASH_BIN): $(BUILD)/tests/%: $(BUILD)/obj/tests/%.o $(LIB_RIG) $(LIBS)
 	@mkdir -p $(@D)
 	$(call say,LD,$@)
-	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(FORMAT_LIBS) $(call pkg_libs,$(TEST_PKGS))
+	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(NEEDED) $(call pkg_libs,$(TEST_PKGS))
 
 $(BENCH_BIN): $(BUILD)/tests/%: $(BUILD)/obj/tests/%.o $(LIBS)
 	@mkdir -p $(@D)
 	$(call say,LD,$@)
-	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(FORMAT_LIBS) -lm
+	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(NEEDED) -lm
 
 # With FUZZ=1 (clang) a libFuzzer program; without, one that replays files.
 $(FUZZ_BIN): $(BUILD)/tests/%: $(BUILD)/obj/tests/%.o $(LIB_RIG) $(LIBS) \
 	$(if $(FUZZ),,$(BUILD)/obj/tests/fuzz/replay_main.o)
 	@mkdir -p $(@D)
 	$(call say,LD,$@)
-	$(Q)$(CC) $(ALL_LDFLAGS) $(if $(FUZZ),-fsanitize=fuzzer) -o $@ $^ $(FORMAT_LIBS)
+	$(Q)$(CC) $(ALL_LDFLAGS) $(if $(FUZZ),-fsanitize=fuzzer) -o $@ $^ $(NEEDED)
 
 programs: $(PROGRAMS)
 unit: $(UNIT_BIN)

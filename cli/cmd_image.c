@@ -122,7 +122,8 @@ static json_t *json_base(const struct image_base_info *base)
 							     : json_text(pin));
 }
 
-static void info_text(const char *file, const struct image_info *info)
+static void info_text(const char *file, const struct image_info *info,
+		      uint64_t process)
 {
 	const struct image_base_info *base = &info->base;
 	char size[SIZE_TEXT_MAX], path[2048], id[SHORT_ID_SIZE];
@@ -136,6 +137,8 @@ static void info_text(const char *file, const struct image_info *info)
 	    (unsigned long long)info->top_layer);
 	say("data       %s\n", size_text(size, info->data_bytes));
 	say("on disk    %s\n", size_text(size, info->file_bytes));
+	if (process)
+		say("served by  process %llu\n", (unsigned long long)process);
 	if (info->damaged)
 		say("DAMAGED    'vmsnap image check' says where\n");
 	if (!base->present) {
@@ -156,15 +159,16 @@ int cmd_image_info(struct cli *cli, struct err *err)
 {
 	struct cli_image image;
 	struct image_info info;
-	int r = cli_image_open(cli, IMAGE_READ_ONLY, IMAGE_STORE_NONE, &image,
-			       err);
+	uint64_t process;
+	int r = cli_image_open_or_ask(cli, IMAGE_READ_ONLY, IMAGE_STORE_NONE,
+				      &image, err);
 
 	if (r == 0)
-		r = image_get_info(vms_live_image(image.live), &info, err);
+		r = vms_live_info(image.live, &info, &process, err);
 	if (r == 0 && cli_given(cli, OPT_JSON))
 		r = json_say(
 			json_pack("{s:s, s:o, s:I, s:I, s:I, s:I, s:I, s:b, "
-				  "s:o}",
+				  "s:o, s:o}",
 				  "type", "image", "file",
 				  json_text(image.path), "size_bytes",
 				  json_number(info.size_bytes), "first_layer",
@@ -172,10 +176,13 @@ int cmd_image_info(struct cli *cli, struct err *err)
 				  json_number(info.top_layer), "data_bytes",
 				  json_number(info.data_bytes), "file_bytes",
 				  json_number(info.file_bytes), "damaged",
-				  info.damaged, "base", json_base(&info.base)),
+				  info.damaged, "base", json_base(&info.base),
+				  "process",
+				  process ? json_integer(json_number(process))
+					  : json_null()),
 			err);
 	else if (r == 0)
-		info_text(image.path, &info);
+		info_text(image.path, &info, process);
 	return cli_image_close(&image, r, err);
 }
 

@@ -63,8 +63,8 @@ static int absorb(struct cli *cli, const char *name, struct err *err)
 
 	if (r < 0)
 		return r;
-	r = cli_image_open(cli, IMAGE_READ_WRITE, IMAGE_STORE_WRITE, &image,
-			   err);
+	r = cli_image_open_or_ask(cli, IMAGE_READ_WRITE, IMAGE_STORE_WRITE,
+				  &image, err);
 	if (r == 0 && how.chunk_log2 && image.base.present &&
 	    how.chunk_log2 != image.base.chunk_log2)
 		r = err_set(err, -EINVAL,

@@ -94,7 +94,8 @@ static int try_image(struct nbd *nbd, struct vs_io *io, const char *path,
 	};
 	int r = image_read_base_info(io, path, &nbd->base, err);
 
-	if (r == 0 && nbd->base.present)
+	/* A blank one's, for what is made of it while it is served. */
+	if (r == 0 && (nbd->base.present || cli_given(nbd->cli, OPT_STORE)))
 		r = open_base(nbd, &vms, err);
 	if (r < 0)
 		return r;
@@ -134,7 +135,8 @@ static int find_store(struct nbd *nbd, struct err *err)
 	const char *location;
 	int r;
 
-	if (nbd->image[0] && !nbd->base.present)
+	if (nbd->image[0] && !nbd->base.present &&
+	    !cli_given(nbd->cli, OPT_STORE))
 		return 0;
 	r = cli_location(nbd->cli, &location, err);
 	if (r < 0)

@@ -16,8 +16,18 @@ struct verify {
 	int status;
 };
 
+static void disk_words(const struct verify *v, const struct snapshot *s,
+		       const char *id, const struct vms_verify_disk *disk)
+{
+	for (size_t i = 0; i < disk->damaged.count; i++)
+		report_line(v->cli, "%s %s: disk '%s' hurt: %llu bytes at %llu",
+			    s->name, id, disk->name,
+			    (unsigned long long)disk->damaged.ranges[i].length,
+			    (unsigned long long)disk->damaged.ranges[i].offset);
+}
+
 static void verify_words(const struct verify *v, const struct snapshot *s,
-			 const struct vms_restore_result *result,
+			 const struct vms_verify_result *result,
 			 const struct err *wrong)
 {
 	char id[SHORT_ID_SIZE], size[SIZE_TEXT_MAX], data[SIZE_TEXT_MAX];
@@ -31,15 +41,35 @@ static void verify_words(const struct verify *v, const struct snapshot *s,
 		return;
 	}
 	report_line(v->cli, "%s %s: %s", s->name, id, wrong->text);
-	for (size_t i = 0; i < result->damaged.count; i++)
-		report_line(
-			v->cli, "%s %s: hurt: %llu bytes at %llu", s->name, id,
-			(unsigned long long)result->damaged.ranges[i].length,
-			(unsigned long long)result->damaged.ranges[i].offset);
+	for (size_t i = 0; i < result->disk_count; i++)
+		disk_words(v, s, id, &result->disks[i]);
+}
+
+/* Of all disks, in their order. */
+static json_t *json_damaged(const struct vms_verify_result *result)
+{
+	json_t *out = json_array();
+
+	for (size_t i = 0; out && i < result->disk_count; i++) {
+		const struct vms_verify_disk *disk = &result->disks[i];
+		json_t *ranges =
+			json_ranges(disk->damaged.ranges, disk->damaged.count);
+		json_t *range;
+		size_t k;
+
+		json_array_foreach(ranges, k, range) json_object_set_new(
+			range, "disk", json_text(disk->name));
+		if (!ranges || json_array_extend(out, ranges) < 0) {
+			json_decref(out);
+			out = NULL;
+		}
+		json_decref(ranges);
+	}
+	return out;
 }
 
 static int verify_json(struct verify *v, const struct snapshot *s,
-		       const struct vms_restore_result *result,
+		       const struct vms_verify_result *result,
 		       const struct err *wrong, struct err *err)
 {
 	json_t *one = json_pack(
@@ -47,8 +77,8 @@ static int verify_json(struct verify *v, const struct snapshot *s,
 		"name", json_text(s->name), "good", !wrong->code, "size_bytes",
 		json_number(result->size_bytes), "data_bytes",
 		json_number(result->data_bytes), "damaged",
-		json_ranges(result->damaged.ranges, result->damaged.count),
-		"what", wrong->code ? json_text(wrong->text) : json_null());
+		json_damaged(result), "what",
+		wrong->code ? json_text(wrong->text) : json_null());
 
 	if (json_array_append_new(v->snapshots, one) < 0)
 		return err_set(err, -ENOMEM, "out of memory for JSON");
@@ -59,7 +89,7 @@ static int verify_json(struct verify *v, const struct snapshot *s,
 static int verify_one(struct verify *v, const struct snapshot *s,
 		      struct err *err)
 {
-	struct vms_restore_result result = { 0 };
+	struct vms_verify_result result = { 0 };
 	struct err wrong = { .code = 0 };
 	int r;
 
@@ -70,12 +100,12 @@ static int verify_one(struct verify *v, const struct snapshot *s,
 	} else if (r < 0) {
 		if (err)
 			*err = wrong;
-		vms_restore_result_release(&result);
+		vms_verify_result_release(&result);
 		return r;
 	}
 	verify_words(v, s, &result, &wrong);
 	r = v->snapshots ? verify_json(v, s, &result, &wrong, err) : 0;
-	vms_restore_result_release(&result);
+	vms_verify_result_release(&result);
 	return r;
 }
 

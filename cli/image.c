@@ -43,6 +43,7 @@ int cli_image_open_live(struct cli *cli, enum image_mode mode,
 		.mode = mode,
 		.vms = out->vms,
 		.without_base = without_base,
+		.ask_server = out->ask_server,
 		.damage = tell_damage,
 		.arg = cli,
 	};
@@ -55,13 +56,14 @@ static bool cannot_write(int r)
 	return r == -EROFS || r == -EACCES || r == -EPERM;
 }
 
-int cli_image_open(struct cli *cli, enum image_mode mode,
-		   enum image_store store, struct cli_image *out,
-		   struct err *err)
+static int open_image(struct cli *cli, enum image_mode mode,
+		      enum image_store store, bool ask_server,
+		      struct cli_image *out, struct err *err)
 {
 	int r;
 
-	*out = (struct cli_image){ .path = cli->options.arguments[0] };
+	*out = (struct cli_image){ .path = cli->options.arguments[0],
+				   .ask_server = ask_server };
 	out->io = io_new(err);
 	if (!out->io)
 		return err->code ? err->code : -EIO;
@@ -79,6 +81,20 @@ int cli_image_open(struct cli *cli, enum image_mode mode,
 	return r < 0 ? r
 		     : cli_image_open_live(cli, mode, store == IMAGE_STORE_NONE,
 					   out, err);
+}
+
+int cli_image_open(struct cli *cli, enum image_mode mode,
+		   enum image_store store, struct cli_image *out,
+		   struct err *err)
+{
+	return open_image(cli, mode, store, false, out, err);
+}
+
+int cli_image_open_or_ask(struct cli *cli, enum image_mode mode,
+			  enum image_store store, struct cli_image *out,
+			  struct err *err)
+{
+	return open_image(cli, mode, store, true, out, err);
 }
 
 int cli_image_close(struct cli_image *image, int r, struct err *err)

@@ -11,6 +11,7 @@ struct cli_image {
 	struct vs_io *io;
 	struct vms *vms;       /* NULL: none is needed */
 	struct vms_live *live; /* NULL: not opened */
+	bool ask_server;       /* one that is served (vmsnap.h) */
 };
 
 enum image_store {
@@ -27,6 +28,10 @@ enum image_store {
 int cli_image_open(struct cli *cli, enum image_mode mode,
 		   enum image_store store, struct cli_image *out,
 		   struct err *err);
+/* The same; one that is served is asked for what it can (ask_server). */
+int cli_image_open_or_ask(struct cli *cli, enum image_mode mode,
+			  enum image_store store, struct cli_image *out,
+			  struct err *err);
 /* The image alone, over image->vms, which the caller has chosen; image->path and
  * image->io are set. */
 int cli_image_open_live(struct cli *cli, enum image_mode mode,

@@ -9,6 +9,7 @@ struct image_door {
 	struct vs_io *io;
 	struct vms_live *live;
 	struct vms_live_queues *queues;
+	struct vms_control *control; /* NULL: nobody can ask for anything */
 };
 
 int image_door_request(struct image_door *door, struct image_request *request)
@@ -52,6 +53,21 @@ static int open_image(struct image_door *door,
 	return r ? r : vms_live_queues_new(&door->queues, door->live, 0, err);
 }
 
+/* It is served all the same, where there can be none. */
+static void start_control(struct image_door *door,
+			  const struct image_door_options *options)
+{
+	struct err why = { 0 };
+
+	if (!options->path || !options->writable)
+		return;
+	if (vms_control_start(&door->control, door->live, &why) < 0)
+		fprintf(stderr,
+			"vmsnap: no snapshot of the image while it is served: "
+			"%s\n",
+			why.text);
+}
+
 int image_door_open(struct image_door **out,
 		    const struct image_door_options *options, struct err *err)
 {
@@ -65,6 +81,7 @@ int image_door_open(struct image_door **out,
 		(void)image_door_close(door, NULL);
 		return r;
 	}
+	start_control(door, options);
 	*out = door;
 	return 0;
 }
@@ -75,6 +92,7 @@ int image_door_close(struct image_door *door, struct err *err)
 
 	if (!door)
 		return 0;
+	vms_control_stop(door->control);
 	vms_live_queues_free(door->queues);
 	r = vms_live_close(door->live, err);
 	io_free(door->io);

@@ -13,6 +13,7 @@
 
 #define PIECE_SIZE  ((size_t)MIB)
 #define BUFFER_SIZE (CHUNK_SIZE_MAX + SEAL_TAG_SIZE)
+#define SEALED_SIZE (CHUNK_SIZE_MAX + BACKEND_ALIGNMENT + BACKEND_ROOM)
 static_assert(BUFFER_SIZE >= PIECE_SIZE, "a piece fits");
 
 struct pack_data {
@@ -20,8 +21,9 @@ struct pack_data {
 	struct sealer *sealer;
 	struct codec *codec;
 	struct hasher *hasher;
-	uint8_t *sealed, *coded, *content; /* BUFFER_SIZE each */
-	uint64_t limit; /* first 8 bytes of an id: below it is read */
+	uint8_t *sealed;          /* for backend_get_once() */
+	uint8_t *coded, *content; /* BUFFER_SIZE each */
+	uint64_t limit;           /* first 8 bytes of an id: below it is read */
 	/* The pack in work. */
 	const struct id *pack;
 	char name[OBJECT_NAME_MAX];
@@ -65,8 +67,9 @@ int pack_data_new(struct pack_data **out, struct check *check, struct err *err)
 	data->hasher = hasher_new(store_masters(store)->id_key, err);
 	if (!data->sealer || !data->codec || !data->hasher)
 		r = -ENOMEM;
-	if (!r)
-		r = alloc_array(&data->sealed, BUFFER_SIZE, 1, err);
+	data->sealed = aligned_alloc(BACKEND_ALIGNMENT, SEALED_SIZE);
+	if (!r && !data->sealed)
+		r = err_set(err, -ENOMEM, "out of memory");
 	if (!r)
 		r = alloc_array(&data->coded, BUFFER_SIZE, 1, err);
 	if (!r)
@@ -127,9 +130,11 @@ static int piece_read(struct pack_data *data, const struct entry *entries,
 	uint64_t start = le32_get(entries[from].offset);
 	uint64_t end = (uint64_t)le32_get(entries[to - 1].offset) +
 		       entry_stored_size(&entries[to - 1]);
+	const uint8_t *sealed;
 	struct err why = { 0 };
-	int r = backend_get(store_backend(data->check->vms->store), data->name,
-			    start, data->sealed, (size_t)(end - start), &why);
+	int r = backend_get_once(store_backend(data->check->vms->store),
+				 data->name, start, data->sealed,
+				 (size_t)(end - start), &sealed, &why);
 
 	if (check_is_fatal(r))
 		return err_set(err, r, "%s", why.text);
@@ -147,8 +152,7 @@ static int piece_read(struct pack_data *data, const struct entry *entries,
 		if (is_wanted(data, &entries[n]))
 			r = chunk_open(
 				data, &entries[n],
-				data->sealed +
-					(le32_get(entries[n].offset) - start),
+				sealed + (le32_get(entries[n].offset) - start),
 				err);
 	}
 	if (data->check->progress)

@@ -236,7 +236,7 @@ int check_packs(struct check *check, struct err *err)
 		r = print_set_reserve(&check->placed, jobs.chunks, err);
 	if (!r) {
 		total_set(&jobs);
-		r = pool_run(check->vms->workers, packs_worker, &jobs, err);
+		r = pool_run(check->vms->readers, packs_worker, &jobs, err);
 	}
 	bytes_release(&jobs.list);
 	return r;

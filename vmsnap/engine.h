@@ -14,6 +14,7 @@ struct vms {
 	bool own_io;
 	struct store *store;
 	unsigned workers;
+	unsigned readers; /* workers that read the store: a few wait for it */
 	char *location;
 
 	pthread_mutex_t idle_lock; /* guards these two; a leaf */

@@ -286,7 +286,9 @@ static int worker_run(void *arg, unsigned n, struct err *err)
 	if (r)
 		goto out;
 	worker->thread = store_thread_new(fetch->vms->store, err);
-	if (!worker->thread)
+	if (worker->thread)
+		store_thread_read_once(worker->thread);
+	else
 		r = -ENOMEM;
 	for (unsigned i = 0; i < FETCH_BUFFERS && !r; i++) {
 		worker->buffers[i] =
@@ -333,7 +335,7 @@ int fetch_run(const struct fetch *fetch, struct err *err)
 			    pass.chunk_count, err);
 	if (!r) {
 		pthread_mutex_init(&pass.lock, NULL);
-		r = pool_run(fetch->vms->workers, worker_run, &pass, err);
+		r = pool_run(fetch->vms->readers, worker_run, &pass, err);
 		pthread_mutex_destroy(&pass.lock);
 		tree_reader_free(pass.tree);
 	}

@@ -13,5 +13,7 @@ void vms_harden_process(void)
 	prctl(PR_SET_DUMPABLE, 0);
 	setrlimit(RLIMIT_CORE, &none);
 #endif
+	/* What they tell comes as an error too, which is told with its place. */
 	signal(SIGPIPE, SIG_IGN);
+	signal(SIGXFSZ, SIG_IGN);
 }

@@ -320,6 +320,24 @@ static int absent_base(uint64_t size_bytes, struct image_base **out,
 	return 0;
 }
 
+/* It is locked. What that said stands where nobody serves it. */
+static int open_served(struct vms_live *live, struct err *err)
+{
+	struct image_base_info base;
+	struct err why = { 0 };
+	uint8_t id[16];
+	int r = image_read_identity(live->io, live->path, id, &base, err);
+
+	if (!r)
+		r = control_open(&live->server, live->path, id, &why);
+	if (!r || r == -ENOENT || r == -ECONNREFUSED)
+		return r ? -EBUSY : 0;
+	if (err && why.code)
+		*err = why;
+	return err_prefix(err, "image '%s' is in use, and can't be asked for",
+			  live->path);
+}
+
 static int open_parts(struct vms_live *live,
 		      const struct vms_live_options *options, struct err *err)
 {
@@ -345,11 +363,13 @@ static int open_parts(struct vms_live *live,
 		r = absent_base(live->info.size_bytes, &image.base, err);
 	if (r)
 		return r;
-	return image_open(&live->image, live->io, live->path, &image, err);
+	r = image_open(&live->image, live->io, live->path, &image, err);
+	return r == -EBUSY && options->ask_server ? open_served(live, err) : r;
 }
 
 static void live_free(struct vms_live *live)
 {
+	control_close(live->server);
 	if (live->own_cache)
 		vms_cache_free(live->cache);
 	free(live->path);
@@ -393,6 +413,28 @@ struct image *vms_live_image(struct vms_live *live)
 	return live->image;
 }
 
+int vms_live_info(struct vms_live *live, struct image_info *out,
+		  uint64_t *process, struct err *err)
+{
+	const struct control_greeting *greeting;
+	struct control_reply reply;
+	int r;
+
+	if (!live->server) {
+		*process = 0;
+		return image_get_info(live->image, out, err);
+	}
+	r = control_ask(live->server, CONTROL_INFO, NULL, &reply, err);
+	if (r)
+		return r;
+	greeting = control_greeting(live->server);
+	*process = greeting->process;
+	memcpy(reply.info.id, greeting->image, sizeof(reply.info.id));
+	reply.info.base = live->info;
+	*out = reply.info;
+	return 0;
+}
+
 int vms_live_extent(struct vms_live *live, uint64_t offset, uint64_t length,
 		    struct image_extent *out, struct err *err)
 {
@@ -420,6 +462,8 @@ int vms_live_remove(struct vms *vms, struct vs_io *io, const char *path,
 		return err_set(err, -EINVAL,
 			       "image '%s' has its pin in another store", path);
 	r = image_remove(io, path, err);
+	if (!r)
+		control_unbind(path);
 	if (r || !vms)
 		return r;
 	if (known && info.present)

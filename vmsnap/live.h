@@ -3,14 +3,15 @@
 #ifndef VMSNAP_LIVE_H
 #define VMSNAP_LIVE_H
 
-#include "vmsnap/engine.h"
+#include "vmsnap/control.h"
 
 struct vms_live {
 	struct vs_io *io;
 	struct vms *vms; /* NULL: no base */
 	struct vms_cache *cache;
 	bool own_cache;
-	struct image *image;
+	struct image *image; /* NULL: is served; in an absorb: what is sealed */
+	struct control_client *server; /* NULL: is not */
 	char *path;
 	struct image_base_info info; /* as in the head */
 };

@@ -85,17 +85,44 @@ static int begin_volume(struct absorb *absorb, struct err *err)
 	return 0;
 }
 
+/* Its layers are sealed by who serves it, and stay until we hang up. */
+static int open_sealed(struct absorb *absorb, struct err *err)
+{
+	struct vms_live *live = absorb->live;
+	struct image_options options = {
+		.mode = IMAGE_SEALED,
+		.sealed_layer = absorb->layer,
+	};
+	int r = image_read_base_info(live->io, live->path, &live->info, err);
+
+	if (!r && live->info.present)
+		r = live_base_open(live, &live->info, &options.base, err);
+	return r ? r
+		 : image_open(&live->image, live->io, live->path, &options,
+			      err);
+}
+
 static int seal(struct absorb *absorb,
 		void (*sealed)(void *arg, uint64_t layer), void *arg,
 		struct err *err)
 {
-	int r = image_seal(absorb->live->image, &absorb->layer, err);
+	struct vms_live *live = absorb->live;
+	struct control_reply reply = { 0 };
+	int r;
 
+	if (live->server) {
+		r = control_ask(live->server, CONTROL_SEAL,
+				absorb->how->progress, &reply, err);
+		absorb->layer = reply.layer;
+	} else {
+		r = image_seal(live->image, &absorb->layer, err);
+	}
 	if (r)
 		return r;
 	if (sealed)
 		sealed(arg, absorb->layer);
-	return image_seal_wait(absorb->live->image, absorb->layer, err);
+	return live->server ? open_sealed(absorb, err)
+			    : image_seal_wait(live->image, absorb->layer, err);
 }
 
 static int build(struct absorb *absorb, struct err *err)
@@ -136,12 +163,54 @@ static int commit(struct absorb *absorb, struct err *err)
 	return r;
 }
 
+/* The server has gone in the middle of it: the head says what came of it. */
+static int look_at_head(struct absorb *absorb, struct err *err)
+{
+	struct vms_live *live = absorb->live;
+	struct image_base_info head;
+	int r = image_read_base_info(live->io, live->path, &head, NULL);
+
+	if (!r && head.present &&
+	    !memcmp(head.pin, absorb->info.pin, sizeof(head.pin)))
+		return 0;
+	return err->code;
+}
+
+/* It reads the note for what is to be. */
+static int swap_served(struct absorb *absorb, struct err *err)
+{
+	struct vms_live *live = absorb->live;
+	const struct vms_absorb *how = absorb->how;
+	struct control_reply reply;
+	struct err why = { 0 };
+	int r = control_ask(live->server, CONTROL_SWAP, NULL, &reply, &why);
+	bool gone = r == -ECONNRESET;
+
+	if (gone)
+		r = look_at_head(absorb, &why);
+	if (r) {
+		if (err)
+			*err = why;
+		return err_prefix(err, "%simage '%s' keeps its layers",
+				  how->name ? "the snapshot is made, but " : "",
+				  live->path);
+	}
+	live->info = absorb->info;
+	/* What it wrote last may not be durable: the next absorb tidies up. */
+	if (!gone)
+		live_swap_tidy(live, how->warn, how->warn_arg);
+	return 0;
+}
+
 static int swap(struct absorb *absorb, struct err *err)
 {
 	const struct vms_absorb *how = absorb->how;
 	struct image_base *base;
-	int r = live_base_open(absorb->live, &absorb->info, &base, err);
+	int r;
 
+	if (absorb->live->server)
+		return swap_served(absorb, err);
+	r = live_base_open(absorb->live, &absorb->info, &base, err);
 	return r ? r
 		 : live_base_swap(absorb->live, absorb->layer, &absorb->info,
 				  base, how->warn, how->warn_arg, err);
@@ -177,9 +246,9 @@ static int run(struct absorb *absorb, void (*sealed)(void *arg, uint64_t layer),
 	int r = begin_snapshot(absorb, err);
 
 	if (!r)
-		r = begin_volume(absorb, err);
-	if (!r)
 		r = seal(absorb, sealed, arg, err);
+	if (!r)
+		r = begin_volume(absorb, err);
 	if (r)
 		return r;
 	/* The head was written anew by the seal. */
@@ -206,6 +275,27 @@ static int threads_open(struct absorb *absorb, struct err *err)
 	return r;
 }
 
+/* Before anything is sealed in vain. */
+static int check_server(const struct vms_live *live, struct err *err)
+{
+	const struct control_greeting *greeting;
+
+	if (!live->server)
+		return 0;
+	greeting = control_greeting(live->server);
+	if (greeting->has_store &&
+	    !memcmp(greeting->store, store_config(live->vms->store)->store.b,
+		    sizeof(greeting->store)))
+		return 0;
+	return err_set(err, -EINVAL,
+		       "image '%s' is served %s by process %llu: end that, or "
+		       "start it anew with -s",
+		       live->path,
+		       greeting->has_store ? "with another store"
+					   : "without a store",
+		       (unsigned long long)greeting->process);
+}
+
 int vms_live_absorb(struct vms_live *live, const struct vms_absorb *how,
 		    void (*sealed)(void *arg, uint64_t layer), void *arg,
 		    struct snapshot *out, struct err *err)
@@ -217,12 +307,18 @@ int vms_live_absorb(struct vms_live *live, const struct vms_absorb *how,
 		return err_set(err, -EINVAL,
 			       "image '%s': absorb into which store?",
 			       live->path);
-	r = threads_open(&absorb, err);
+	r = check_server(live, err);
+	if (!r)
+		r = threads_open(&absorb, err);
 	if (!r)
 		r = run(&absorb, sealed, arg, err);
 	for (unsigned i = 0; absorb.threads && i < live->vms->workers; i++)
 		store_thread_free(absorb.threads[i]);
 	free(absorb.threads);
+	if (live->server && live->image) {
+		(void)image_close(live->image, NULL);
+		live->image = NULL;
+	}
 	if (!r && out)
 		*out = absorb.snapshot;
 	else

@@ -524,12 +524,12 @@ int vms_restore(struct vms *vms, const struct vms_restore *restore,
 		return r;
 	pthread_mutex_init(&run.lock, NULL);
 	pthread_cond_init(&run.turn, NULL);
-	r = alloc_array(&run.writers, vms->workers, sizeof(*run.writers), err);
+	r = alloc_array(&run.writers, vms->readers, sizeof(*run.writers), err);
 	if (!r)
 		r = run_fetch(&run, err);
 	if (r)
 		warn_partial(&run, err);
-	for (unsigned i = 0; run.writers && i < vms->workers; i++) {
+	for (unsigned i = 0; run.writers && i < vms->readers; i++) {
 		vms->io->ops->queue_free(run.writers[i].queue);
 		free(run.writers[i].there);
 	}

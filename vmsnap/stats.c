@@ -4,7 +4,7 @@
  * of every table in one pass. What can't be read is left out and counted as
  * damaged; a check tells what is wrong.
  *
- * unique_bytes and the like are of the disks' data; nodes and filter tags
+ * chunks, unique_bytes and the like are of the disks' data; nodes and filter tags
  * are in use, but are no content of anybody's.
  */
 #include <errno.h>
@@ -37,9 +37,9 @@ static void data_add(struct stats *stats, struct stats_chunk *chunk,
 	uint64_t stored = entry_stored_size(entry);
 
 	chunk->is_counted = 1;
-	out->chunks++;
 	if (!chunk->is_disk)
 		return;
+	out->chunks++;
 	out->unique_bytes += content;
 	out->unique_stored_bytes += stored;
 	histograms_add(out, entry, chunk->references);

@@ -42,6 +42,9 @@ int vms_init(const char *location, const struct store_create_options *options,
 	return r;
 }
 
+/* Beside those that compute, so that no processor waits for the store. */
+#define EXTRA_READERS 2
+
 static void free_locks(struct vms *vms)
 {
 	pthread_mutex_destroy(&vms->idle_lock);
@@ -67,6 +70,7 @@ int vms_open_backend(struct vms **out, struct vs_io *io,
 		options->workers ? options->workers : pool_default_workers();
 	if (io->single_thread)
 		vms->workers = 1;
+	vms->readers = io->single_thread ? 1 : vms->workers + EXTRA_READERS;
 	r = store_open(&vms->store, backend, &options->store, err);
 	if (r) {
 		free_locks(vms);

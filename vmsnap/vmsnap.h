@@ -47,7 +47,8 @@ int vms_open_backend(struct vms **out, struct vs_io *io,
 		     struct err *err);
 void vms_close(struct vms *vms); /* NULL is ignored */
 /* For a process that will hold secrets, before anything else: no core file,
- * nobody's ptrace; a closed pipe is an error to handle and not a death. */
+ * nobody's ptrace; a closed pipe or a file beyond its limit is an error to
+ * handle and not a death. */
 void vms_harden_process(void);
 /* A store_passphrase_fn; `arg` is an int *: a descriptor whose every byte up
  * to its end is the passphrase. It is closed then and set to -1. */
@@ -160,11 +161,25 @@ int vms_restore(struct vms *vms, const struct vms_restore *restore,
 		struct vms_restore_result *result, struct err *err);
 void vms_restore_result_release(struct vms_restore_result *result);
 
-/* Read and check every byte of a snapshot, disk by disk, in memory. Ends with the
- * first disk that has damage: -EBADMSG, and *result tells all of that disk's. */
+struct vms_verify_result {
+	uint64_t size_bytes;
+	uint64_t data_bytes; /* not holes */
+	/* In the snapshot's order, the good ones too. */
+	struct vms_verify_disk {
+		char name[NAME_MAX_SIZE + 1];
+		struct vms_ranges damaged; /* byte ranges, ascending */
+		struct err first_damage;   /* words of one of them */
+	} * disks;
+	size_t disk_count;
+};
+
+/* Read and check every byte of a snapshot, disk by disk, in memory. -EBADMSG:
+ * something is damaged, and *result (zeroed by the caller, filled and to be
+ * released in any case) tells all of it. */
 int vms_verify(struct vms *vms, const struct snapshot *snapshot,
-	       struct vms_progress *progress, struct vms_restore_result *result,
+	       struct vms_progress *progress, struct vms_verify_result *result,
 	       struct err *err);
+void vms_verify_result_release(struct vms_verify_result *result);
 
 /* ---- random access ---- */
 
@@ -313,7 +328,8 @@ struct vms_stats {
 	uint64_t unique_stored_bytes; /* sealed bytes of it */
 	uint64_t store_bytes;         /* all objects of the store */
 	uint64_t unreferenced_bytes;  /* sealed bytes no snapshot needs */
-	uint64_t chunks, nodes, packs, tables;
+	uint64_t chunks; /* distinct; unique_bytes is their content */
+	uint64_t nodes, packs, tables;
 	uint64_t damaged; /* manifests, tables, nodes left out: can't be read */
 	/* Data chunks by stored share of their content: bucket n holds those
 	 * between n/32 and (n+1)/32; and by times referenced, log2. */
@@ -356,6 +372,8 @@ struct vms_live_options {
 	/* The base is not to be read: `vms` is not asked for, and reading what
 	 * no layer has is -EIO. */
 	bool without_base;
+	/* Where another program serves the image, ask that: see below. */
+	bool ask_server;
 	struct vms_cache *cache; /* outlives it; NULL: one of its own */
 	size_t cache_bytes;      /* of that; 0: 64 MiB */
 	size_t map_memory_bytes; /* as of struct image_options */
@@ -363,12 +381,30 @@ struct vms_live_options {
 		       const char *what); /* may be NULL; any thread */
 	void *arg;
 };
-/* As image_open(); -EINVAL: `vms` is not the store that its base is in. */
+/*
+ * As image_open(); -EINVAL: `vms` is not the store that its base is in. With
+ * ask_server an image that vms_control_start() serves is opened at its control
+ * socket: it has no struct image, and vms_live_info() and vms_live_absorb() are
+ * all that it can do.
+ */
 int vms_live_open(struct vms_live **out, const struct vms_live_options *options,
 		  struct err *err);
 /* As image_close(). NULL is ignored. */
 int vms_live_close(struct vms_live *live, struct err *err);
-struct image *vms_live_image(struct vms_live *live);
+struct image *vms_live_image(struct vms_live *live); /* NULL: is served */
+/* As image_get_info(). *process: who serves it, or 0. */
+int vms_live_info(struct vms_live *live, struct image_info *out,
+		  uint64_t *process, struct err *err);
+
+/*
+ * Let others seal this image and swap its base while it is served: a socket
+ * beside it, spec/control.md, with threads of its own. `live` is open for
+ * writing and outlives it.
+ */
+struct vms_control;
+int vms_control_start(struct vms_control **out, struct vms_live *live,
+		      struct err *err);
+void vms_control_stop(struct vms_control *control); /* NULL is ignored */
 /* As image_extent_deep(). */
 int vms_live_extent(struct vms_live *live, uint64_t offset, uint64_t length,
 		    struct image_extent *out, struct err *err);

@@ -121,11 +121,19 @@ struct vs_io_ops {
 	ssize_t (*write)(struct vs_io *io, int file, const void *buffer,
 			 size_t length, uint64_t offset);
 	int (*sync)(struct vs_io *io, int file);
+	/* What is needed to read it back (content, size, where it lies) is
+	 * durable; its times may not be. */
+	int (*sync_data)(struct vs_io *io, int file);
 	int (*truncate)(struct vs_io *io, int file, uint64_t size);
 	/* The range reads as zeros and its space is given back. -EOPNOTSUPP
 	 * where the file system can't. */
 	int (*punch)(struct vs_io *io, int file, uint64_t offset,
 		     uint64_t length);
+	/* Space for the range, which ends the file at least there, so that a
+	 * write to it never fails for want of it; zeros where nothing was
+	 * written. -EOPNOTSUPP, -ENOSPC. */
+	int (*reserve)(struct vs_io *io, int file, uint64_t offset,
+		       uint64_t length);
 	/* The first data extent at or after `offset`: [*start, *end). Where
 	 * holes can't be told, all is data. -ENXIO: no data from there on. */
 	int (*seek_data)(struct vs_io *io, int file, uint64_t offset,
@@ -134,6 +142,10 @@ struct vs_io_ops {
 	 * and buffers are then multiples of 4096. false: the file system has
 	 * no such thing, and nothing changed. */
 	bool (*set_direct)(struct vs_io *io, int file, bool on);
+	/* All of the range stands in the page cache; false also where that
+	 * can't be told. */
+	bool (*is_cached)(struct vs_io *io, int file, uint64_t offset,
+			  uint64_t length);
 	/* Hints, never errors: write-back may start; will be read soon. */
 	void (*start_writeback)(struct vs_io *io, int file, uint64_t offset,
 				uint64_t length);

@@ -15,8 +15,13 @@
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 
 #include "format/base/base.h"
+
+#ifndef SYS_cachestat
+#define SYS_cachestat 451 /* on every architecture that we build for */
+#endif
 
 int io_posix_check_depth(unsigned depth, struct err *err)
 {
@@ -319,6 +324,12 @@ int io_posix_sync(struct vs_io *io, int file)
 	return fsync(file) < 0 ? -errno : 0;
 }
 
+int io_posix_sync_data(struct vs_io *io, int file)
+{
+	(void)io;
+	return fdatasync(file) < 0 ? -errno : 0;
+}
+
 int io_posix_truncate(struct vs_io *io, int file, uint64_t size)
 {
 	int r;
@@ -370,6 +381,20 @@ static int all_is_data(int file, uint64_t offset, uint64_t *start,
 	return 0;
 }
 
+int io_posix_reserve(struct vs_io *io, int file, uint64_t offset,
+		     uint64_t length)
+{
+	int r;
+
+	(void)io;
+	do
+		r = fallocate(file, 0, (off_t)offset, (off_t)length);
+	while (r < 0 && errno == EINTR);
+	if (r == 0)
+		return 0;
+	return errno == ENOSYS ? -EOPNOTSUPP : -errno;
+}
+
 int io_posix_seek_data(struct vs_io *io, int file, uint64_t offset,
 		       uint64_t *start, uint64_t *end)
 {
@@ -392,6 +417,26 @@ int io_posix_seek_data(struct vs_io *io, int file, uint64_t offset,
 	*start = (uint64_t)data;
 	*end = (uint64_t)hole;
 	return 0;
+}
+
+/* cachestat(2), which is younger than the C library. */
+bool io_posix_is_cached(struct vs_io *io, int file, uint64_t offset,
+			uint64_t length)
+{
+	const uint64_t page = (uint64_t)sysconf(_SC_PAGESIZE);
+	struct {
+		uint64_t offset, length;
+	} range = { offset, length };
+	struct {
+		uint64_t cached, dirty, writeback, evicted, recently_evicted;
+	} found;
+	uint64_t last;
+
+	(void)io;
+	if (!length || __builtin_add_overflow(offset, length - 1, &last))
+		return false;
+	return syscall(SYS_cachestat, file, &range, &found, 0) == 0 &&
+	       found.cached == last / page - offset / page + 1;
 }
 
 void io_posix_start_writeback(struct vs_io *io, int file, uint64_t offset,

@@ -55,11 +55,16 @@ ssize_t io_posix_read(struct vs_io *io, int file, void *buffer, size_t length,
 ssize_t io_posix_write(struct vs_io *io, int file, const void *buffer,
 		       size_t length, uint64_t offset);
 int io_posix_sync(struct vs_io *io, int file);
+int io_posix_sync_data(struct vs_io *io, int file);
 int io_posix_truncate(struct vs_io *io, int file, uint64_t size);
 int io_posix_punch(struct vs_io *io, int file, uint64_t offset,
 		   uint64_t length);
+int io_posix_reserve(struct vs_io *io, int file, uint64_t offset,
+		     uint64_t length);
 int io_posix_seek_data(struct vs_io *io, int file, uint64_t offset,
 		       uint64_t *start, uint64_t *end);
+bool io_posix_is_cached(struct vs_io *io, int file, uint64_t offset,
+			uint64_t length);
 void io_posix_start_writeback(struct vs_io *io, int file, uint64_t offset,
 			      uint64_t length);
 void io_posix_will_read(struct vs_io *io, int file, uint64_t offset,
@@ -83,9 +88,12 @@ void io_posix_will_read(struct vs_io *io, int file, uint64_t offset,
 	.read = io_posix_read,                                                 \
 	.write = io_posix_write,                                               \
 	.sync = io_posix_sync,                                                 \
+	.sync_data = io_posix_sync_data,                                       \
 	.truncate = io_posix_truncate,                                         \
 	.punch = io_posix_punch,                                               \
+	.reserve = io_posix_reserve,                                           \
 	.seek_data = io_posix_seek_data,                                       \
+	.is_cached = io_posix_is_cached,                                       \
 	.start_writeback = io_posix_start_writeback,                           \
 	.will_read = io_posix_will_read,                                       \
 	.free = io_posix_free

@@ -37,6 +37,7 @@ static int discard_whole(struct layer *top, struct map_page *page,
 	}
 	page->entries[index] = ENTRY_ZEROS;
 	map_entry_changed(page, index);
+	fresh_unknown(top);
 	return 0;
 }
 
@@ -77,6 +78,13 @@ static int discard_blocks(struct part *part, uint64_t unit, unsigned from,
 	if (r < 0)
 		return r;
 	image_lock(image);
+	if (!whole && fresh_is_bound(top, unit, from, to)) {
+		image_unlock(image);
+		r = image_confirm(image, top);
+		if (r < 0)
+			return r;
+		image_lock(image);
+	}
 	r = map_page_need(top, page_of_unit(unit), &page);
 	if (!r)
 		r = map_lookup(top, unit, &entry);

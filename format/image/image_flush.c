@@ -1,14 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * How a layer becomes durable. Data first, then what says where it is:
+ * How a layer becomes durable:
  *
+ * - at once, when few blocks are new: a record with checks of them, sync;
  * - by the journal: sync, records of the entries that changed, sync;
  * - by the map, when the records would not fit or the journal shall be empty:
  *   sync, a superblock that allows the new cluster numbers, the changed map
  *   pages, sync, a superblock that says where the journal begins now.
  *
  * What is written is what stood in memory before the first sync, so nothing
- * is claimed whose data came later. A sync that failed may have lost what it
+ * is claimed whose data came later. The last record with checks depends on its
+ * data until one more is durable: see fresh.c. A sync that failed may have lost what it
  * was told to keep, and no later one would say so: that layer is done for
  * until it is opened anew. A write that failed is tried again by the next.
  */
@@ -35,6 +37,9 @@ struct snapshot {
 	size_t freed_count;
 	uint64_t max_cluster;
 	bool unsynced;
+	bool confirm; /* the last record needs one behind it, or better has */
+	size_t check_count; /* not 0: data and record in one sync */
+	struct block_check checks[JOURNAL_CHECKS_MAX];
 };
 
 static void snapshot_release(struct snapshot *snapshot)
@@ -114,6 +119,11 @@ static int snapshot_take(struct layer *layer, bool by_map,
 	snapshot->pages = malloc((pages + 1) * sizeof(struct page_copy));
 	if (!snapshot->items || !snapshot->pages)
 		return -ENOMEM;
+	if (!by_map && fresh_may_check(layer))
+		snapshot->check_count = fresh_take(layer, snapshot->checks);
+	else
+		fresh_take(layer, NULL);
+	snapshot->confirm = fresh_has_bound(layer);
 	take_items(layer, snapshot);
 	if (by_map)
 		take_pages(layer, snapshot);
@@ -147,6 +157,8 @@ static void snapshot_return(struct layer *layer, struct snapshot *snapshot)
 	for (size_t i = 0; i < snapshot->freed_count; i++)
 		(void)layer_give_up(layer, snapshot->freed[i]);
 	layer->unsynced |= snapshot->unsynced;
+	fresh_untake(layer);
+	fresh_unknown(layer);
 }
 
 static int by_number(const void *a, const void *b)
@@ -187,6 +199,7 @@ static void snapshot_done(struct layer *layer, struct snapshot *snapshot)
 		snapshot->pages[i].page->pins--;
 	if (snapshot->page_count)
 		layer->map_epoch++;
+	fresh_recorded(layer);
 	image_unlock(layer->image);
 	free_clusters(layer, snapshot);
 }
@@ -194,7 +207,8 @@ static void snapshot_done(struct layer *layer, struct snapshot *snapshot)
 static int sync_layer(struct layer *layer, unsigned unless, struct err *err)
 {
 	struct vs_io *io = layer->image->io;
-	int r = image_sabotage & unless ? 0 : io->ops->sync(io, layer->file);
+	int r = image_sabotage & unless ? 0
+					: io->ops->sync_data(io, layer->file);
 
 	if (r < 0) {
 		layer->failed = true;
@@ -270,18 +284,68 @@ static int commit_by_map(struct layer *layer, struct snapshot *snapshot,
 	return r;
 }
 
+static int journal_error(struct layer *layer, int r, struct err *err)
+{
+	return r < 0 ? err_sys(err, r, "can't write the journal of layer '%s'",
+			       layer->path)
+		     : 0;
+}
+
 static int commit_by_journal(struct layer *layer, struct snapshot *snapshot,
 			     struct err *err)
 {
-	int r;
+	int r = 0;
 
-	if (!snapshot->item_count)
-		return 0;
-	r = journal_write(layer, snapshot->items, snapshot->item_count);
+	/* Nothing stands on the data, so what confirms goes along with it. */
+	if (!snapshot->item_count && snapshot->confirm)
+		r = journal_error(
+			layer, journal_write(layer, snapshot->items, 0), err);
+	if (!r)
+		r = sync_layer(layer,
+			       SABOTAGE_NO_DATA_SYNC | SABOTAGE_RECORD_FIRST,
+			       err);
+	if (r < 0 || !snapshot->item_count)
+		return r;
+	r = journal_error(
+		layer,
+		journal_write(layer, snapshot->items, snapshot->item_count),
+		err);
+	return r ? r : sync_layer(layer, SABOTAGE_NO_DATA_SYNC, err);
+}
+
+/* Nobody changes these blocks: they are bound from the snapshot on. */
+static int make_checks(struct layer *layer, struct snapshot *snapshot)
+{
+	struct vs_io *io = layer->image->io;
+	uint8_t data[IMAGE_BLOCK_SIZE];
+	int r = 0;
+
+	for (size_t i = 0; !r && i < snapshot->check_count; i++) {
+		struct block_check *check = &snapshot->checks[i];
+
+		r = io_read_full(io, layer->file, data, sizeof(data),
+				 layer_block_at(&layer->super, check->block));
+		check->sum = block_sum(data, check->block);
+	}
+	return r;
+}
+
+static int commit_at_once(struct layer *layer, struct snapshot *snapshot,
+			  struct err *err)
+{
+	int r = journal_error(layer,
+			      journal_write_checked(layer, snapshot->items,
+						    snapshot->item_count,
+						    snapshot->checks,
+						    snapshot->check_count),
+			      err);
+
 	if (r < 0)
-		return err_sys(err, r, "can't write the journal of layer '%s'",
-			       layer->path);
-	return sync_layer(layer, SABOTAGE_NO_DATA_SYNC, err);
+		return r;
+	r = sync_layer(layer, SABOTAGE_NO_DATA_SYNC, err);
+	if (r < 0)
+		journal_unwrite_checked(layer);
+	return r;
 }
 
 static int commit_snapshot(struct layer *layer, struct snapshot *snapshot,
@@ -289,12 +353,19 @@ static int commit_snapshot(struct layer *layer, struct snapshot *snapshot,
 {
 	int r;
 
-	r = sync_layer(layer, SABOTAGE_NO_DATA_SYNC | SABOTAGE_RECORD_FIRST,
-		       err);
-	if (r < 0)
-		return r;
-	if (by_map)
-		return commit_by_map(layer, snapshot, seal, err);
+	if (by_map) {
+		r = sync_layer(layer,
+			       SABOTAGE_NO_DATA_SYNC | SABOTAGE_RECORD_FIRST,
+			       err);
+		return r ? r : commit_by_map(layer, snapshot, seal, err);
+	}
+	if (snapshot->check_count && !make_checks(layer, snapshot))
+		return commit_at_once(layer, snapshot, err);
+	if (snapshot->check_count) {
+		image_lock(layer->image);
+		fresh_untake(layer);
+		image_unlock(layer->image);
+	}
 	return commit_by_journal(layer, snapshot, err);
 }
 
@@ -308,10 +379,20 @@ static bool must_use_map(const struct layer *layer)
 
 static bool has_nothing(const struct layer *layer, bool by_map)
 {
-	if (layer->unsynced || layer->unrecorded_count)
+	if (layer->unsynced || layer->unrecorded_count ||
+	    (by_map && fresh_has_bound(layer)))
 		return false;
 	return !by_map || (!layer->first_dirty && !journal_used(layer) &&
 			   !layer->journal_broken);
+}
+
+static int refuse_failed(const struct layer *layer, struct err *err)
+{
+	return layer->failed
+		       ? err_set(err, -EIO,
+				 "layer '%s': its disk failed to keep what was written; open the image anew",
+				 layer->path)
+		       : 0;
 }
 
 int layer_commit(struct layer *layer, bool checkpoint, bool seal,
@@ -320,13 +401,10 @@ int layer_commit(struct layer *layer, bool checkpoint, bool seal,
 	struct image *image = layer->image;
 	struct snapshot snapshot = { 0 };
 	bool by_map;
-	int r;
+	int r = refuse_failed(layer, err);
 
-	if (layer->failed)
-		return err_set(
-			err, -EIO,
-			"layer '%s': its disk failed to keep what was written; open the image anew",
-			layer->path);
+	if (r < 0)
+		return r;
 	image_lock(image);
 	by_map = checkpoint || must_use_map(layer);
 	if (!seal && has_nothing(layer, by_map)) {
@@ -348,6 +426,39 @@ int layer_commit(struct layer *layer, bool checkpoint, bool seal,
 		}
 	}
 	snapshot_release(&snapshot);
+	return r;
+}
+
+static int confirm_by_journal(struct layer *layer)
+{
+	struct map_item none;
+	int r = journal_write(layer, &none, 0);
+
+	if (!r)
+		r = sync_layer(layer, SABOTAGE_NO_DATA_SYNC, NULL);
+	if (r < 0)
+		return r;
+	image_lock(layer->image);
+	fresh_recorded(layer);
+	image_unlock(layer->image);
+	return 0;
+}
+
+int image_confirm(struct image *image, struct layer *layer)
+{
+	bool bound, by_map;
+	int r;
+
+	pthread_mutex_lock(&image->commit_lock);
+	image_lock(image);
+	bound = fresh_has_bound(layer);
+	by_map = must_use_map(layer);
+	image_unlock(image);
+	r = bound ? refuse_failed(layer, NULL) : 0;
+	if (bound && !r)
+		r = by_map ? layer_commit(layer, true, false, NULL)
+			   : confirm_by_journal(layer);
+	pthread_mutex_unlock(&image->commit_lock);
 	return r;
 }
 

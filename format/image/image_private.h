@@ -43,6 +43,9 @@ enum image_sabotage {
 	SABOTAGE_BIT_EARLY = 1 << 2,
 	SABOTAGE_STALE_PAGE = 1 << 3,
 	SABOTAGE_SEAL_LEAK = 1 << 4,
+	SABOTAGE_NO_CHECK = 1 << 5,
+	SABOTAGE_NO_CONFIRM = 1 << 6,
+	SABOTAGE_CHECK_BUSY = 1 << 7,
 };
 extern unsigned image_sabotage;
 /* Of new layers; a test makes it small. */
@@ -119,6 +122,24 @@ struct cluster_run {
 	uint64_t first, count;
 };
 
+/* Blocks of a unit. */
+struct block_set {
+	uint64_t unit;
+	unsigned mask;
+};
+
+struct block_list {
+	unsigned count, blocks;
+	struct block_set sets[JOURNAL_CHECKS_MAX];
+};
+
+/* Blocks that became valid. */
+struct fresh {
+	struct block_list now;   /* since the last record */
+	struct block_list taken; /* in the record on its way */
+	struct block_list bound; /* in the last one, which nothing confirms */
+};
+
 struct layer {
 	struct image *image;
 	struct layer_super super; /* as durable; by commit_lock */
@@ -136,6 +157,7 @@ struct layer {
 	/* The journal; by commit_lock. */
 	uint64_t sequence, position;
 	bool journal_broken; /* a record may stand there that doesn't count */
+	uint64_t checked_at; /* the last record with checks */
 	struct map_item *replayed; /* read only: what the journal says */
 	size_t replayed_count;
 
@@ -150,6 +172,8 @@ struct layer {
 	uint64_t *present[PRESENT_CHUNKS];
 	struct map_page *first_unrecorded, *first_dirty;
 	size_t unrecorded_count; /* entries */
+	struct fresh *fresh;     /* or NULL: none yet */
+	bool fresh_unknown;      /* `now` does not name all of them */
 };
 
 /* layer.c */
@@ -188,8 +212,39 @@ int journal_replay(struct layer *layer, struct err *err);
 /* Bytes that so many items take, whatever the ring's end does. */
 uint64_t journal_need(size_t items);
 uint64_t journal_used(const struct layer *layer);
-int journal_write(struct layer *layer, const struct map_item *items,
-		  size_t count);
+/* Without items: an empty record, which confirms the one before it. */
+int journal_write(struct layer *layer, struct map_item *items, size_t count);
+/* Do they fit in one record before the ring's end? */
+bool journal_fits(const struct layer *layer, size_t items, size_t checks);
+/* That one record. */
+int journal_write_checked(struct layer *layer, struct map_item *items,
+			  size_t count, struct block_check *checks,
+			  size_t check_count);
+/* The sync that it shared with its data failed: what the host's cache shows
+ * of it must not count when the layer is opened anew. */
+void journal_unwrite_checked(struct layer *layer);
+
+/* ---- fresh.c: new blocks, and what a record says of them; all by
+ * image->lock ---- */
+
+/* Blocks of a cluster are valid that were not. */
+void fresh_add(struct layer *layer, uint64_t unit, unsigned mask);
+/* Something changed that no check could tell. */
+void fresh_unknown(struct layer *layer);
+/* May the flush be one record with checks? Nobody is at work on its blocks
+ * then. By commit_lock too. */
+bool fresh_may_check(const struct layer *layer);
+/* They go into a record: their blocks' numbers, of which it returns how many;
+ * with checks NULL it will be one without. */
+size_t fresh_take(struct layer *layer, struct block_check *checks);
+/* That record is durable, and confirms the one before it. */
+void fresh_recorded(struct layer *layer);
+/* It came to nothing, or has no checks. */
+void fresh_untake(struct layer *layer);
+bool fresh_has_bound(const struct layer *layer);
+/* Would a change of bytes [from, to) of the unit belie the last record? */
+bool fresh_is_bound(const struct layer *layer, uint64_t unit, unsigned from,
+		    unsigned to);
 
 /* ---- units: who is at work on which 64 KiB ---- */
 
@@ -205,6 +260,8 @@ struct unit {
  * it (or, with -ENOMEM in part->result, at once). */
 bool unit_acquire(struct part *part, uint64_t unit, bool exclusive);
 void unit_release(struct part *part);
+/* Is anybody at work on it? By image->lock. */
+bool unit_is_held(struct image *image, uint64_t unit);
 
 /* ---- the stack ---- */
 
@@ -378,6 +435,9 @@ int image_commit(struct image *image, struct stack *stack, size_t count,
  * after it, with `seal` it is marked as sealed too. By commit_lock. */
 int layer_commit(struct layer *layer, bool checkpoint, bool seal,
 		 struct err *err);
+/* Its last record no longer depends on the data it checks, so that may be
+ * changed. Takes commit_lock. */
+int image_confirm(struct image *image, struct layer *layer);
 /* image_seal.c: nobody writes to the sealed layers up to this number any more.
  * -EBUSY: somebody does, and there are no threads to wait for. By no lock. */
 int image_wait_writers(struct image *image, uint64_t number, struct err *err);

@@ -132,6 +132,8 @@ static int finish_one(struct layer *layer, struct err *err)
 	free(layer->free_runs);
 	layer->free_runs = NULL;
 	layer->free_count = layer->free_capacity = 0;
+	free(layer->fresh);
+	layer->fresh = NULL;
 	layer_close_idle(layer->image);
 	image_unlock(layer->image);
 	return 0;

@@ -44,8 +44,10 @@ int write_take_cluster(struct layer *top, struct map_page *page, unsigned index)
 		return r;
 	page->entries[index] = entry | cluster;
 	/* Who overwrites such a block must find it in the next flush. */
-	if (entry_mask(entry))
+	if (entry_mask(entry)) {
 		map_entry_changed(page, index);
+		fresh_unknown(top);
+	}
 	return 0;
 }
 
@@ -55,12 +57,18 @@ void write_set_bits(struct layer *top, struct map_page *page, unsigned index,
 	unsigned first = from / IMAGE_BLOCK_SIZE;
 	unsigned end = (to + IMAGE_BLOCK_SIZE - 1) / IMAGE_BLOCK_SIZE;
 	uint64_t bits = entry_make(0, (1u << end) - (1u << first));
+	uint64_t fresh = bits & ~page->entries[index];
 
 	top->unsynced = true;
-	if ((page->entries[index] & bits) == bits)
+	if (!fresh)
 		return;
 	page->entries[index] |= bits;
 	map_entry_changed(page, index);
+	if (entry_cluster(page->entries[index]))
+		fresh_add(top, (uint64_t)page->number * PAGE_ENTRIES + index,
+			  entry_mask(fresh));
+	else
+		fresh_unknown(top);
 }
 
 /* 1: a helper must do it. */
@@ -82,7 +90,8 @@ static int plan_write(struct part *part, struct layer *top, unsigned from,
 	r = map_lookup(top, unit, &entry);
 	if (r)
 		return r;
-	if (write_needs_merge(entry, from, to))
+	if (write_needs_merge(entry, from, to) ||
+	    fresh_is_bound(top, unit, from, to))
 		return 1;
 	r = write_take_cluster(top, page, index);
 	if (r < 0)
@@ -214,6 +223,14 @@ int write_range(struct part *part, uint64_t unit, unsigned from, unsigned to,
 	if (r < 0)
 		return r;
 	image_lock(image);
+	/* We have the unit: no later flush binds its blocks meanwhile. */
+	if (fresh_is_bound(top, unit, from, to)) {
+		image_unlock(image);
+		r = image_confirm(image, top);
+		if (r < 0)
+			return r;
+		image_lock(image);
+	}
 	r = map_page_need(top, page_of_unit(unit), &page);
 	if (!r)
 		r = map_lookup(top, unit, &entry);

@@ -4,6 +4,10 @@
  * to by a flush. A record that was begun and failed makes the ring unfit
  * (journal_broken) until a checkpoint has begun it anew with a sequence that
  * no old record can have: else what stands there might count one day.
+ *
+ * A record with checks went to the disk in one sync with its data. While it is
+ * the last one only the data itself can tell whether that came to its end; a
+ * record behind it was written after the sync, and answers for it.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -58,12 +62,20 @@ static int sort_items(struct map_item **items, size_t *count)
 	return 0;
 }
 
+/* The last record, while it counts only if its data is there. */
+struct held {
+	uint64_t position, sequence;
+	unsigned item_count, check_count; /* no checks: there is none */
+	struct block_check checks[JOURNAL_CHECKS_MAX];
+};
+
 struct replay {
 	struct layer *layer;
 	const uint8_t *ring;
-	struct map_item *items; /* all so far */
+	struct map_item *items; /* all so far, and then those held */
 	size_t count, capacity;
 	uint64_t clusters; /* that the file has */
+	struct held held;
 };
 
 static int replay_room(struct replay *replay, size_t more)
@@ -99,14 +111,15 @@ static void bad_item(struct replay *replay, struct map_item *item)
 		     IMAGE_CLUSTER_SIZE, what);
 }
 
-static void take_items(struct replay *replay, unsigned count)
+/* `count` items from `from` on, which is not before those that are taken. */
+static void take_items(struct replay *replay, size_t from, unsigned count)
 {
 	struct map_item *items = replay->items;
 	struct layer *layer = replay->layer;
 	size_t kept = replay->count;
 
 	for (unsigned i = 0; i < count; i++) {
-		struct map_item item = items[replay->count + i];
+		struct map_item item = items[from + i];
 
 		if (item.unit >= IMAGE_UNITS_MAX ||
 		    !entry_is_valid(item.entry, replay->clusters))
@@ -120,33 +133,143 @@ static void take_items(struct replay *replay, unsigned count)
 	replay->count = kept;
 }
 
+/* Its data can't be read, so whether it was written can't be told. */
+static void unreadable_block(struct replay *replay, uint64_t block)
+{
+	struct map_item *items = replay->items + replay->count;
+	char what[96];
+
+	snprintf(what, sizeof(what),
+		 "layer %llu: a block of its last record can't be read",
+		 (unsigned long long)replay->layer->super.number);
+	for (unsigned i = 0; i < replay->held.item_count; i++) {
+		if (entry_cluster(items[i].entry) != block / BLOCKS_PER_UNIT ||
+		    items[i].unit >= IMAGE_UNITS_MAX)
+			continue;
+		image_damage(replay->layer->image,
+			     items[i].unit * IMAGE_CLUSTER_SIZE,
+			     IMAGE_CLUSTER_SIZE, what);
+	}
+}
+
+static bool block_is_there(struct replay *replay,
+			   const struct block_check *check)
+{
+	struct layer *layer = replay->layer;
+	struct vs_io *io = layer->image->io;
+	uint8_t data[IMAGE_BLOCK_SIZE];
+	uint64_t cluster = check->block / BLOCKS_PER_UNIT;
+	int r;
+
+	if (!cluster || cluster > replay->clusters)
+		return false;
+	r = io_read_full(io, layer->file, data, sizeof(data),
+			 layer_block_at(&layer->super, check->block));
+	if (r < 0 && r != -ENODATA) {
+		unreadable_block(replay, check->block);
+		return true;
+	}
+	return !r && block_sum(data, check->block) == check->sum;
+}
+
+/* Is all there that was made durable together with the held record? */
+static bool held_is_durable(struct replay *replay)
+{
+	const struct map_item *items = replay->items + replay->count;
+	const struct held *held = &replay->held;
+
+	if (image_sabotage & SABOTAGE_NO_CHECK)
+		return true;
+	/* The file's size goes the same way as the data. */
+	for (unsigned i = 0; i < held->item_count; i++) {
+		if (entry_cluster(items[i].entry) > replay->clusters)
+			return false;
+	}
+	for (unsigned i = 0; i < held->check_count; i++) {
+		if (!block_is_there(replay, &held->checks[i]))
+			return false;
+	}
+	return true;
+}
+
+static void take_held(struct replay *replay)
+{
+	if (replay->held.check_count)
+		take_items(replay, replay->count, replay->held.item_count);
+	replay->held.check_count = replay->held.item_count = 0;
+}
+
+/* Nothing stands behind it: by its data it counts, or the journal ends before
+ * it. */
+static void settle_held(struct replay *replay)
+{
+	struct held *held = &replay->held;
+
+	if (!held->check_count)
+		return;
+	if (held_is_durable(replay)) {
+		take_held(replay);
+	} else {
+		replay->layer->position = held->position;
+		replay->layer->sequence = held->sequence;
+	}
+}
+
+/* A record was written once the one before it was durable. */
+static void take_record(struct replay *replay,
+			const struct journal_record *record)
+{
+	size_t from = replay->count + replay->held.item_count;
+	struct held *held = &replay->held;
+
+	take_held(replay);
+	if (!record->check_count) {
+		take_items(replay, from, record->item_count);
+		return;
+	}
+	memmove(replay->items + replay->count, replay->items + from,
+		record->item_count * sizeof(*record->items));
+	held->position = replay->layer->position;
+	held->sequence = record->sequence;
+	held->item_count = record->item_count;
+	held->check_count = record->check_count;
+	memcpy(held->checks, record->checks,
+	       record->check_count * sizeof(*record->checks));
+}
+
 static int replay_ring(struct replay *replay)
 {
 	struct layer *layer = replay->layer;
 	uint64_t length = layer->super.journal_length, seen = 0;
-	unsigned count;
-	int r;
+	struct block_check checks[JOURNAL_CHECKS_MAX];
 
 	for (;;) {
-		uint64_t left;
+		struct journal_record record = { .sequence = layer->sequence,
+						 .checks = checks };
+		size_t taken = replay->count + replay->held.item_count;
 		size_t size;
+		int r;
 
 		if (layer->position == length)
 			layer->position = 0;
-		left = min_u64(length - layer->position, length - seen);
-		r = replay_room(replay, JOURNAL_ITEMS_MAX);
+		r = replay_room(replay,
+				taken - replay->count + JOURNAL_ITEMS_MAX);
 		if (r < 0)
 			return r;
+		record.items = replay->items + taken;
 		size = journal_record_decode(
-			replay->ring + layer->position, left, layer->super.id,
-			layer->sequence, replay->items + replay->count, &count);
+			replay->ring + layer->position,
+			min_u64(length - layer->position, length - seen),
+			layer->super.id, &record);
 		if (!size)
-			return 0;
+			break;
+		take_record(replay, &record);
 		layer->sequence++;
-		seen += count ? size : left;
-		layer->position += count ? size : left;
-		take_items(replay, count);
+		layer->position += size;
+		seen += size;
 	}
+	settle_held(replay);
+	return 0;
 }
 
 int journal_replay(struct layer *layer, struct err *err)
@@ -197,6 +320,16 @@ uint64_t journal_used(const struct layer *layer)
 	return (layer->position + length - layer->super.position) % length;
 }
 
+bool journal_fits(const struct layer *layer, size_t items, size_t checks)
+{
+	uint64_t length = layer->super.journal_length;
+	uint64_t position = layer->position == length ? 0 : layer->position;
+
+	return items <= JOURNAL_ITEMS_MAX && checks <= JOURNAL_CHECKS_MAX &&
+	       journal_record_size((unsigned)items, (unsigned)checks) <=
+		       length - position;
+}
+
 /* So many items that the record ends at the ring's end at most. */
 static unsigned items_before_end(uint64_t left, size_t count)
 {
@@ -207,40 +340,77 @@ static unsigned items_before_end(uint64_t left, size_t count)
 	return (unsigned)min_u64(room, count);
 }
 
-int journal_write(struct layer *layer, const struct map_item *items,
-		  size_t count)
+static int write_record(struct layer *layer, uint64_t position,
+			const struct journal_record *record)
 {
 	struct vs_io *io = layer->image->io;
-	uint64_t length = layer->super.journal_length;
-	uint64_t position = layer->position, sequence = layer->sequence;
-	autofree uint8_t *record = NULL;
+	size_t size =
+		journal_record_size(record->item_count, record->check_count);
+	autofree uint8_t *bytes = malloc(size);
 	int r;
 
-	record = malloc(journal_record_size(
-		(unsigned)min_u64(count, JOURNAL_ITEMS_MAX)));
-	if (!record)
+	if (!bytes)
 		return -ENOMEM;
-	while (count) {
-		unsigned n;
+	journal_record_encode(bytes, layer->super.id, record);
+	r = io_write_full(io, layer->file, bytes, size,
+			  JOURNAL_OFFSET + position);
+	if (r < 0)
+		layer->journal_broken = true;
+	return r;
+}
 
+int journal_write(struct layer *layer, struct map_item *items, size_t count)
+{
+	uint64_t length = layer->super.journal_length;
+	uint64_t position = layer->position;
+	struct journal_record record = { .sequence = layer->sequence,
+					 .items = items };
+	int r;
+
+	do {
 		if (position == length)
 			position = 0;
-		n = items_before_end(length - position, count);
-		journal_record_encode(record, layer->super.id, sequence, items,
-				      n);
-		r = io_write_full(io, layer->file, record,
-				  journal_record_size(n),
-				  JOURNAL_OFFSET + position);
-		if (r < 0) {
-			layer->journal_broken = true;
+		record.item_count = items_before_end(length - position, count);
+		r = write_record(layer, position, &record);
+		if (r < 0)
 			return r;
-		}
-		position += journal_record_size(n);
-		sequence++;
-		items += n;
-		count -= n;
-	}
-	layer->position = position == length ? 0 : position;
-	layer->sequence = sequence;
+		position += journal_record_size(record.item_count, 0);
+		record.sequence++;
+		record.items += record.item_count;
+		count -= record.item_count;
+	} while (count);
+	layer->position = position;
+	layer->sequence = record.sequence;
 	return 0;
+}
+
+int journal_write_checked(struct layer *layer, struct map_item *items,
+			  size_t count, struct block_check *checks,
+			  size_t check_count)
+{
+	uint64_t length = layer->super.journal_length;
+	uint64_t position = layer->position == length ? 0 : layer->position;
+	struct journal_record record = { .sequence = layer->sequence,
+					 .items = items,
+					 .item_count = (unsigned)count,
+					 .checks = checks,
+					 .check_count = (unsigned)check_count };
+	int r = write_record(layer, position, &record);
+
+	if (r < 0)
+		return r;
+	layer->checked_at = position;
+	layer->position = position + journal_record_size(record.item_count,
+							 record.check_count);
+	layer->sequence++;
+	return 0;
+}
+
+void journal_unwrite_checked(struct layer *layer)
+{
+	static const uint8_t zeros[JOURNAL_RECORD_UNIT];
+
+	(void)io_write_full(layer->image->io, layer->file, zeros, sizeof(zeros),
+			    JOURNAL_OFFSET + layer->checked_at);
+	layer->journal_broken = true;
 }

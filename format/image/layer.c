@@ -68,6 +68,7 @@ void layer_free(struct layer *layer)
 	free(layer->replayed);
 	free(layer->free_runs);
 	free(layer->freed);
+	free(layer->fresh);
 	free(layer->path);
 	free(layer);
 }
@@ -89,6 +90,15 @@ static int write_zeros(struct vs_io *io, int file, uint64_t offset,
 	return 0;
 }
 
+/* Space that is there makes sure that a flush never lacks it. */
+static int reserve_journal(struct vs_io *io, int file, uint64_t length)
+{
+	int r = io->ops->reserve(io, file, JOURNAL_OFFSET, length);
+
+	return r == -EOPNOTSUPP ? write_zeros(io, file, JOURNAL_OFFSET, length)
+				: r;
+}
+
 /* Both superblocks, the journal's space, and the size. */
 static int write_new(struct vs_io *io, int file, struct layer_super *super)
 {
@@ -100,10 +110,8 @@ static int write_new(struct vs_io *io, int file, struct layer_super *super)
 	super->slot = 1;
 	layer_super_encode(super, &blocks[1]);
 	r = io_write_full(io, file, blocks, sizeof(blocks), 0);
-	/* Space that is there makes a flush cheap. */
 	if (!r)
-		r = write_zeros(io, file, JOURNAL_OFFSET,
-				super->journal_length);
+		r = reserve_journal(io, file, super->journal_length);
 	if (!r)
 		r = io->ops->truncate(io, file, super->clusters_offset);
 	return r ? r : io->ops->sync(io, file);
@@ -235,7 +243,7 @@ int layer_super_write(struct layer *layer, const struct layer_super *change,
 	r = io_write_full(io, layer->file, &block, sizeof(block),
 			  (uint64_t)next.slot * IMAGE_SUPERBLOCK_SIZE);
 	if (!r) {
-		r = io->ops->sync(io, layer->file);
+		r = io->ops->sync_data(io, layer->file);
 		if (r < 0)
 			layer->failed = true;
 	}

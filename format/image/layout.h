@@ -20,6 +20,7 @@
 #define JOURNAL_LENGTH_MIN    65536u
 #define JOURNAL_LENGTH_MAX    (64u << 20)
 #define JOURNAL_ITEMS_MAX     4000u
+#define JOURNAL_CHECKS_MAX    64u
 #define JOURNAL_RECORD_UNIT   512u
 
 #define MAP_SECTOR_SIZE       512u
@@ -110,9 +111,15 @@ struct journal_item {
 	le64 entry;
 };
 
+struct journal_check {
+	le64 block;
+	le64 sum;
+};
+
 struct journal_head {
 	uint8_t magic[4];
-	le32 count;
+	le16 items;
+	le16 checks;
 	le64 sequence;
 	uint8_t layer[16];
 };
@@ -177,6 +184,14 @@ static inline uint64_t layer_cluster_at(const struct layer_super *super,
 	return super->clusters_offset + (cluster - 1) * IMAGE_CLUSTER_SIZE;
 }
 
+/* The same of a block, as block_check counts them. */
+static inline uint64_t layer_block_at(const struct layer_super *super,
+				      uint64_t block)
+{
+	return super->clusters_offset +
+	       (block - BLOCKS_PER_UNIT) * IMAGE_BLOCK_SIZE;
+}
+
 /* How many clusters fit before 2^62. */
 #define IMAGE_CLUSTERS_MAX (1ULL << 45)
 
@@ -196,19 +211,34 @@ struct map_item {
 	uint64_t entry;
 };
 
-/* Bytes of a record with so many items. */
-size_t journal_record_size(unsigned count);
-/* Into `out`, which has room for journal_record_size(count). */
+/* What a block of the layer's file holds when the record counts. */
+struct block_check {
+	uint64_t block; /* 16 times the cluster's number, and 0 to 15 */
+	uint64_t sum;
+};
+
+/* The caller's arrays; a reader's have room for the most there may be. */
+struct journal_record {
+	uint64_t sequence;
+	unsigned item_count, check_count;
+	struct map_item *items;
+	struct block_check *checks;
+};
+
+/* Bytes of a record with so many. */
+size_t journal_record_size(unsigned items, unsigned checks);
+/* Into `out`, which has room for that. */
 void journal_record_encode(void *out, const uint8_t layer[16],
-			   uint64_t sequence, const struct map_item *items,
-			   unsigned count);
+			   const struct journal_record *record);
 /*
  * The record at the start of `data`, of which `size` bytes are there. Bytes
- * that it takes, or 0: none that is whole and in its turn. items: room for
- * JOURNAL_ITEMS_MAX.
+ * that it takes, or 0: none that is whole and has record->sequence. The checks
+ * are read, not made.
  */
 size_t journal_record_decode(const void *data, size_t size,
-			     const uint8_t layer[16], uint64_t sequence,
-			     struct map_item *items, unsigned *count);
+			     const uint8_t layer[16],
+			     struct journal_record *record);
+/* Of IMAGE_BLOCK_SIZE bytes of that block. */
+uint64_t block_sum(const void *data, uint64_t block);
 
 #endif

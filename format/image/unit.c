@@ -39,6 +39,11 @@ static struct unit **find_unit(struct image *image, uint64_t number)
 	return at;
 }
 
+bool unit_is_held(struct image *image, uint64_t number)
+{
+	return *find_unit(image, number) != NULL;
+}
+
 static struct unit *unit_make(struct image *image, uint64_t number)
 {
 	struct unit **at = find_unit(image, number);

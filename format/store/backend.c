@@ -52,6 +52,17 @@ int backend_get(struct backend *backend, const char *name, uint64_t offset,
 	return backend->ops->get(backend, name, offset, buffer, size, err);
 }
 
+int backend_get_once(struct backend *backend, const char *name, uint64_t offset,
+		     void *buffer, size_t size, const uint8_t **at,
+		     struct err *err)
+{
+	if (backend->ops->get_once)
+		return backend->ops->get_once(backend, name, offset, buffer,
+					      size, at, err);
+	*at = buffer;
+	return backend_get(backend, name, offset, buffer, size, err);
+}
+
 int backend_size(struct backend *backend, const char *name, uint64_t *size,
 		 struct err *err)
 {

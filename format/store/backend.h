@@ -21,9 +21,14 @@ struct backend_put;
 /* Called with the last part of each name in a folder; non-zero stops. */
 typedef int backend_list_fn(void *arg, const char *leaf, struct err *err);
 
+/* Of a buffer for get_once: its address, and how much larger it is than what
+ * is asked for. */
+#define BACKEND_ALIGNMENT 4096u
+#define BACKEND_ROOM      (2 * BACKEND_ALIGNMENT)
+
 struct backend_ops {
 	/* Make what must be there before the first object. -EEXIST when
-	 * something that is not empty stands there. */
+	 * something stands there; objects in keys/ are the caller's to judge. */
 	int (*create)(struct backend *backend, struct err *err);
 	/* Begin an object; it is seen by nobody before finish. */
 	int (*put_begin)(struct backend *backend, const char *name,
@@ -38,6 +43,13 @@ struct backend_ops {
 	 * shorter. */
 	int (*get)(struct backend *backend, const char *name, uint64_t offset,
 		   void *buffer, size_t size, struct err *err);
+	/* As get, for a large part that nobody will soon ask for again: where
+	 * it can it leaves no copy in memory. The buffer is BACKEND_ALIGNMENT
+	 * aligned and has BACKEND_ROOM more than `size`; *at is where in it
+	 * the part begins. May be NULL: get does as well. */
+	int (*get_once)(struct backend *backend, const char *name,
+			uint64_t offset, void *buffer, size_t size,
+			const uint8_t **at, struct err *err);
 	int (*size)(struct backend *backend, const char *name, uint64_t *size,
 		    struct err *err);
 	/* In no order, while they are read: `fn` leaves the folder as it
@@ -51,8 +63,8 @@ struct backend_ops {
 	uint64_t (*stamp)(struct backend *backend, const char *folder);
 	int (*delete)(struct backend *backend, const char *name,
 		      struct err *err);
-	/* Names in this folder that are visible now, made by whoever, are
-	 * durable after this (an object's data is durable before its name
+	/* Names in this folder ("": beside the folders) that are visible now,
+	 * made by whoever, are durable after this (an object's data is durable before its name
 	 * is visible). */
 	int (*settle)(struct backend *backend, const char *folder,
 		      struct err *err);
@@ -82,6 +94,9 @@ int backend_put_finish(struct backend *backend, struct backend_put *put,
 void backend_put_abort(struct backend *backend, struct backend_put *put);
 int backend_get(struct backend *backend, const char *name, uint64_t offset,
 		void *buffer, size_t size, struct err *err);
+int backend_get_once(struct backend *backend, const char *name, uint64_t offset,
+		     void *buffer, size_t size, const uint8_t **at,
+		     struct err *err);
 int backend_size(struct backend *backend, const char *name, uint64_t *size,
 		 struct err *err);
 /* The op: in no order, `fn` leaves the folder as it is. For large folders. */

@@ -14,13 +14,13 @@
 #include "format/store/backend_dir_private.h"
 
 static struct dir_handle *find(struct dir_backend *dir, const char *name,
-			       uint64_t hash)
+			       bool direct, uint64_t hash)
 {
 	for (unsigned n = 0; n < DIR_HANDLES; n++) {
 		struct dir_handle *handle = &dir->handles[n];
 
-		if (handle->hash == hash && !handle->doomed &&
-		    strcmp(handle->name, name) == 0)
+		if (handle->hash == hash && handle->direct == direct &&
+		    !handle->doomed && strcmp(handle->name, name) == 0)
 			return handle;
 	}
 	return NULL;
@@ -43,8 +43,8 @@ static struct dir_handle *find_room(struct dir_backend *dir)
 	return oldest;
 }
 
-static int open_file(struct dir_backend *dir, const char *name, int *out,
-		     uint64_t *size_bytes, struct err *err)
+static int open_file(struct dir_backend *dir, const char *name, bool direct,
+		     int *out, uint64_t *size_bytes, struct err *err)
 {
 	autofree char *path = dir_path(dir, name, err);
 	struct io_stat st;
@@ -52,8 +52,9 @@ static int open_file(struct dir_backend *dir, const char *name, int *out,
 
 	if (!path)
 		return -ENOMEM;
-	file = dir->io->ops->open(dir->io, path, IO_READ_ONLY | IO_NO_FOLLOW,
-				  NULL);
+	file = dir->io->ops->open(
+		dir->io, path,
+		IO_READ_ONLY | IO_NO_FOLLOW | (direct ? IO_DIRECT : 0), NULL);
 	if (file == -ENOENT)
 		return err_set(err, -ENOENT, "'%s' has no '%s'", dir->shown,
 			       name);
@@ -95,7 +96,7 @@ static struct dir_handle *insert(struct dir_backend *dir,
 	return handle;
 }
 
-int dir_handle_get(struct dir_backend *dir, const char *name,
+int dir_handle_get(struct dir_backend *dir, const char *name, bool direct,
 		   struct dir_handle **out, struct dir_handle *spare,
 		   struct err *err)
 {
@@ -104,7 +105,7 @@ int dir_handle_get(struct dir_backend *dir, const char *name,
 	int r, pushed_out = -1;
 
 	pthread_mutex_lock(&dir->handles_lock);
-	handle = find(dir, name, hash);
+	handle = find(dir, name, direct, hash);
 	if (handle) {
 		handle->users++;
 		handle->last_used = ++dir->clock;
@@ -118,15 +119,18 @@ int dir_handle_get(struct dir_backend *dir, const char *name,
 	memset(spare, 0, sizeof(*spare));
 	if (strlen(name) >= sizeof(spare->name))
 		return err_set(err, -EINVAL, "'%s' is no object's name", name);
-	r = open_file(dir, name, &spare->file, &spare->size_bytes, err);
+	r = open_file(dir, name, direct, &spare->file, &spare->size_bytes, err);
 	if (r < 0)
 		return r;
 	memcpy(spare->name, name, strlen(name) + 1);
 	spare->hash = hash;
+	spare->direct = direct;
 
 	pthread_mutex_lock(&dir->handles_lock);
 	/* Another thread may have opened it too; then ours stays a spare. */
-	handle = find(dir, name, hash) ? NULL : insert(dir, spare, &pushed_out);
+	handle = find(dir, name, direct, hash)
+			 ? NULL
+			 : insert(dir, spare, &pushed_out);
 	pthread_mutex_unlock(&dir->handles_lock);
 	if (pushed_out >= 0)
 		dir->io->ops->close(dir->io, pushed_out);
@@ -166,13 +170,13 @@ void dir_handle_put(struct dir_backend *dir, struct dir_handle *handle)
 		dir->io->ops->close(dir->io, file);
 }
 
-void dir_handle_drop(struct dir_backend *dir, const char *name)
+static void drop(struct dir_backend *dir, const char *name, bool direct)
 {
 	struct dir_handle *handle;
 	int file = -1;
 
 	pthread_mutex_lock(&dir->handles_lock);
-	handle = find(dir, name, XXH3_64bits(name, strlen(name)));
+	handle = find(dir, name, direct, XXH3_64bits(name, strlen(name)));
 	if (handle && handle->users == 0)
 		file = vacate(handle);
 	else if (handle)
@@ -180,6 +184,12 @@ void dir_handle_drop(struct dir_backend *dir, const char *name)
 	pthread_mutex_unlock(&dir->handles_lock);
 	if (file >= 0)
 		dir->io->ops->close(dir->io, file);
+}
+
+void dir_handle_drop(struct dir_backend *dir, const char *name)
+{
+	drop(dir, name, false);
+	drop(dir, name, true);
 }
 
 void dir_handle_close_all(struct dir_backend *dir)

@@ -23,7 +23,7 @@ struct listing {
 	bool stopped; /* by fn, whose words stand in err */
 };
 
-static bool could_be_ours(const char *name)
+bool dir_could_be_ours(const char *name)
 {
 	size_t size = strlen(name);
 
@@ -37,7 +37,7 @@ static int tell(void *arg, const char *name)
 	int r;
 
 	if (strncmp(name, listing->prefix, listing->prefix_size) != 0 ||
-	    !could_be_ours(name))
+	    !dir_could_be_ours(name))
 		return 0;
 	r = listing->fn(listing->arg, name, listing->err);
 	listing->stopped = r != 0;

@@ -19,6 +19,7 @@
 struct dir_handle {
 	char name[DIR_NAME_MAX]; /* "" : free */
 	uint64_t hash;
+	bool direct; /* past the page cache, where that can be */
 	int file;
 	uint64_t size_bytes;
 	unsigned users;
@@ -57,7 +58,7 @@ int dir_fail(const struct dir_backend *dir, int code, const char *doing,
 int dir_subfolder(const char *two);
 
 /* Handles: get one, use it, put it back. */
-int dir_handle_get(struct dir_backend *dir, const char *name,
+int dir_handle_get(struct dir_backend *dir, const char *name, bool direct,
 		   struct dir_handle **out, struct dir_handle *spare,
 		   struct err *err);
 void dir_handle_put(struct dir_backend *dir, struct dir_handle *handle);
@@ -80,5 +81,7 @@ uint64_t dir_stamp(struct backend *backend, const char *folder);
 /* Which of packs/00 to packs/ff are there. 0 or -errno (-ENOENT: no packs/). */
 int dir_subfolders(struct dir_backend *dir, bool found[DIR_SUBFOLDER],
 		   struct err *err);
+/* Not a temporary, nor a file manager's litter. */
+bool dir_could_be_ours(const char *name);
 
 #endif

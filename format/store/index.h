@@ -60,6 +60,11 @@ int index_find_copy(struct index *index, struct sealer *sealer,
 int index_claim(struct index *index, struct sealer *sealer, const struct id *id,
 		struct err *err);
 
+/* For a run that stores nothing: once there are `max` claims, all are forgotten,
+ * so that memory does not grow with what is looked at. What comes once more
+ * is then claimed once more. */
+int index_limit_claims(struct index *index, size_t max, struct err *err);
+
 /*
  * A pack of this process that is durable now: its chunks become findable, and the
  * next table names it. `entries` are copied.

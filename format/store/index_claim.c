@@ -114,6 +114,18 @@ int index_claim(struct index *index, struct sealer *sealer, const struct id *id,
 	}
 }
 
+int index_limit_claims(struct index *index, size_t max, struct err *err)
+{
+	struct pending *pending = &index->pending;
+	int r = 0;
+
+	pthread_mutex_lock(&index->pending_lock);
+	if (pending->used - pending->added >= max)
+		r = pending_drop_claims(pending, err);
+	pthread_mutex_unlock(&index->pending_lock);
+	return r;
+}
+
 static int new_pack_check(uint64_t size_bytes, const struct entry *entries,
 			  uint32_t count, struct err *err)
 {

@@ -126,6 +126,28 @@ int pending_drop(struct pending *pending, size_t packs, struct err *err)
 	return 0;
 }
 
+int pending_drop_claims(struct pending *pending, struct err *err)
+{
+	struct pending kept = { 0 };
+	size_t n;
+	int r = pending_reserve(&kept, pending->added, err);
+
+	if (r < 0)
+		return r;
+	for (n = 0; n < pending->capacity; n++) {
+		const struct entry *from = &pending->slots[n];
+
+		if (!id_is_null(&from->id) &&
+		    le32_get(from->pack) != PENDING_CLAIMED)
+			*pending_insert(&kept, &from->id) = *from;
+	}
+	kept.added = pending->added;
+	kept.packs = pending->packs;
+	free(pending->slots);
+	*pending = kept;
+	return 0;
+}
+
 void pending_release(struct pending *pending)
 {
 	free(pending->slots);

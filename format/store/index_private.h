@@ -78,6 +78,8 @@ int pending_reserve(struct pending *pending, size_t more, struct err *err);
 struct entry *pending_insert(struct pending *pending, const struct id *id);
 /* Forget what lies in the first `packs` packs. */
 int pending_drop(struct pending *pending, size_t packs, struct err *err);
+/* Forget what is only claimed. */
+int pending_drop_claims(struct pending *pending, struct err *err);
 void pending_release(struct pending *pending);
 static inline size_t pending_pack_count(const struct pending *pending)
 {

@@ -278,7 +278,8 @@ int slot_check(const void *data, size_t size, const struct store_id *store,
 	if (strcmp(found_hex, id_hex) != 0)
 		wrong = "the name is not the slot's id";
 	else if (memcmp(&slot.store, store, sizeof(*store)))
-		wrong = "belongs to another store";
+		wrong = "belongs to another store: it opens nothing here, and "
+			"'vmsnap key remove' takes it away";
 	else
 		wrong = fields_wrong(&slot);
 	if (wrong)

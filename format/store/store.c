@@ -1,79 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Making, opening and closing a store. A store exists once its config does,
- * which is written last; it is opened in the order config, key slot, MAC of
- * the config, condemned lists, tables, stray packs, and nothing is believed
- * before what vouches for it.
+ * Opening and closing a store, in the order config, key slot, MAC of the
+ * config, condemned lists, tables, stray packs; nothing is believed before what
+ * vouches for it.
  */
 #include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
 
 #include "format/store/store_private.h"
-
-/* ---- create ---- */
-
-static int make_config(const struct store_create_options *options,
-		       struct store_config *config, struct err *err)
-{
-	int r = random_fill(&config->store, sizeof(config->store), err);
-
-	config->plaintext = options->plaintext;
-	config->chunk_log2 = options->chunk_log2 ? options->chunk_log2 : 16;
-	config->level = options->level ? options->level : STORE_LEVEL_DEFAULT;
-	config->pack_size_bytes = options->pack_size_bytes
-					  ? options->pack_size_bytes
-					  : PACK_SIZE_DEFAULT;
-	config->created_ns = time_now_ns();
-	return r;
-}
-
-static int put_slot(struct backend *backend, const struct slot_file *slot,
-		    struct err *err)
-{
-	char name[OBJECT_NAME_MAX], hex[SLOT_ID_HEX_SIZE];
-
-	hex_encode(hex, slot->id, SLOT_ID_SIZE);
-	snprintf(name, sizeof(name), "keys/%s", hex);
-	return backend_put_whole(backend, name, slot, sizeof(*slot), err);
-}
-
-int store_create(struct backend *backend,
-		 const struct store_create_options *options, struct err *err)
-{
-	struct store_config config = { 0 };
-	struct config_file file;
-	struct masters masters;
-	struct slot_file slot;
-	int r;
-
-	if (!options->plaintext && !options->passphrase)
-		return err_set(err, -EINVAL,
-			       "an encrypted store needs a passphrase");
-	r = make_config(options, &config, err);
-	if (r == 0)
-		r = masters_make(&masters, err);
-	if (r < 0)
-		return r;
-	/* All that can be refused is, before anything is made. */
-	r = config_encode(&config, &masters, &file, err);
-	if (r == 0)
-		r = slot_make(&slot, &config.store, &masters,
-			      options->plaintext ? NULL : options->passphrase,
-			      options->passphrase_size, options->scrypt, NULL,
-			      err);
-	wipe(&masters, sizeof(masters));
-	if (r < 0)
-		return r;
-	r = backend->ops->create(backend, err);
-	if (r == 0)
-		r = put_slot(backend, &slot, err);
-	wipe(&slot, sizeof(slot));
-	if (r == 0)
-		r = backend_put_whole(backend, "config", &file, sizeof(file),
-				      err);
-	return r;
-}
 
 /* ---- warnings, damage ---- */
 
@@ -148,6 +83,33 @@ int store_check_writable(const struct store *store, struct err *err)
 
 /* ---- open ---- */
 
+static int stop_at_first(void *arg, const char *leaf, struct err *err)
+{
+	(void)arg;
+	(void)leaf;
+	(void)err;
+	return -EEXIST;
+}
+
+static bool has_any(struct backend *backend, const char *folder)
+{
+	return backend_list(backend, folder, stop_at_first, NULL, NULL) ==
+	       -EEXIST;
+}
+
+/* There is no config: what to do depends on what is there. */
+static void say_no_store(struct backend *backend, struct err *err)
+{
+	if (has_any(backend, "packs") || has_any(backend, "snapshots"))
+		err_prefix(err, "the store's config is lost: put it back from "
+				"a recovery copy, vmsnap key add --from COPY");
+	else if (has_any(backend, "keys"))
+		err_prefix(err, "not a store yet: its init was cut off (run "
+				"vmsnap init again)");
+	else
+		err_prefix(err, "not a store (make one with vmsnap init)");
+}
+
 static int read_config(struct store *store, struct config_file *file,
 		       struct err *err)
 {
@@ -159,7 +121,7 @@ static int read_config(struct store *store, struct config_file *file,
 	if (r == -ENOTDIR)
 		r = -ENOENT;
 	if (r == -ENOENT)
-		err_prefix(err, "not a store (make one with vmsnap init)");
+		say_no_store(store->backend, err);
 	else if (r == -EFBIG)
 		r = -EBADMSG;
 	else if (r == 0)
@@ -176,10 +138,15 @@ static int prepare_writing(struct store *store, struct sealer *sealer,
 {
 	struct id_list absent = { 0 };
 	size_t condemned;
-	int r;
+	int r = 0;
 
-	r = store_read_condemned(store, sealer, &absent.ids, &absent.count,
-				 err);
+	/* An init that failed in its last step may have left a config that is
+	 * seen and not durable. */
+	if (store->mode == STORE_WRITE)
+		r = backend_settle(store->backend, "", err);
+	if (r == 0)
+		r = store_read_condemned(store, sealer, &absent.ids,
+					 &absent.count, err);
 	absent.capacity = condemned = absent.count;
 	if (r == 0)
 		r = index_set_condemned(store->index, absent.ids, absent.count,

@@ -30,7 +30,9 @@ enum store_mode {
 	STORE_READ,  /* nothing is ever written */
 	STORE_WRITE, /* puts allowed: adopts stray packs, reads the condemned */
 	STORE_DRY,   /* as write, but packs, tables, snapshots go nowhere:
-			counts what would be stored */
+			counts what would be stored. New content that comes
+			again after 600,000 other chunks is counted again:
+			memory stays bounded */
 };
 
 struct store_options {
@@ -60,7 +62,8 @@ struct store_create_options {
 };
 #define STORE_LEVEL_DEFAULT 1
 
-/* -EEXIST when a store (or anything) is there. Config is written last. */
+/* -EEXIST when a store (or anything but what an init that was cut off has left)
+ * is there. spec/store.md, Making a store. */
 int store_create(struct backend *backend,
 		 const struct store_create_options *options, struct err *err);
 
@@ -85,6 +88,9 @@ struct store_thread *store_thread_new(struct store *store, struct err *err);
 /* An unfinished pack is aborted, and the run has failed with it: no more puts or
  * commits until the store is opened again. NULL is ignored. */
 void store_thread_free(struct store_thread *thread);
+/* The thread's chunks will not soon be read again: they need not stand in the
+ * page cache. */
+void store_thread_read_once(struct store_thread *thread);
 struct hasher *store_thread_hasher(struct store_thread *thread);
 struct sealer *store_thread_sealer(struct store_thread *thread);
 struct store *store_thread_store(struct store_thread *thread);

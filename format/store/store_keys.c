@@ -314,7 +314,10 @@ int store_remove_key(struct store *store, const char *id_hex, struct err *err)
 	if (r < 0)
 		return r;
 	slot_name(name, id_hex);
-	r = backend_delete(store->backend, name, err);
+	/* The slots that stay may be visible and not yet durable. */
+	r = backend_settle(store->backend, "keys", err);
+	if (r == 0)
+		r = backend_delete(store->backend, name, err);
 	/* A key that was taken back must not come back with the power. */
 	if (r == 0)
 		r = backend_settle(store->backend, "keys", err);

@@ -14,7 +14,8 @@
 #define PACK_KEYS      8          /* object keys that a thread keeps */
 #define READ_BUFFER    (1u << 20) /* read at once */
 #define READ_GAP_MAX   (64u << 10)
-#define SLOTS_MAX      256 /* looked at when a store is opened */
+#define SLOTS_MAX      256    /* looked at when a store is opened */
+#define DRY_CLAIMS_MAX 600000 /* some 48 MiB; 36 GiB in chunks of 64 KiB */
 
 /* A pack whose bytes are written and that must be made durable. */
 struct finish_job {
@@ -101,8 +102,10 @@ struct store_thread {
 	struct hasher *hasher;
 	struct sealer *sealer;
 	struct codec *codec;
-	uint8_t *coded; /* CHUNK_SIZE_MAX + SEAL_TAG_SIZE, on first use */
-	struct bytes buffer;
+	uint8_t *coded;  /* CHUNK_SIZE_MAX + SEAL_TAG_SIZE, on first use */
+	uint8_t *buffer; /* BACKEND_ALIGNMENT aligned, on first use */
+	size_t buffer_size;
+	bool reads_once;
 	struct pack_key keys[PACK_KEYS];
 	unsigned next_key;
 	struct pack_writer pack;

@@ -114,26 +114,49 @@ static int open_chunk(struct store_thread *thread, struct store_read *read,
 	return r;
 }
 
-/* `size` bytes into the thread's buffer. */
-static int read_pack(struct store_thread *thread, const struct id *pack,
-		     uint64_t offset, size_t size, struct err *err)
+static int need_buffer(struct store_thread *thread, size_t size,
+		       struct err *err)
 {
-	char name[OBJECT_NAME_MAX];
-	int r;
+	size_t room = (size_t)max_u64(size, READ_BUFFER) + BACKEND_ROOM;
 
-	thread->buffer.size = 0;
-	r = bytes_reserve(&thread->buffer, max_u64(size, READ_BUFFER), err);
+	if (room <= thread->buffer_size)
+		return 0;
+	free(thread->buffer);
+	room = div_up(room, BACKEND_ALIGNMENT) * BACKEND_ALIGNMENT;
+	thread->buffer = aligned_alloc(BACKEND_ALIGNMENT, room);
+	thread->buffer_size = thread->buffer ? room : 0;
+	return thread->buffer ? 0 : err_set(err, -ENOMEM, "out of memory");
+}
+
+/* `size` bytes, which then stand at *at in the thread's buffer. */
+static int read_pack(struct store_thread *thread, const struct id *pack,
+		     uint64_t offset, size_t size, const uint8_t **at,
+		     struct err *err)
+{
+	struct backend *backend = thread->store->backend;
+	char name[OBJECT_NAME_MAX];
+	int r = need_buffer(thread, size, err);
+
 	if (r < 0)
 		return r;
 	pack_name(name, pack);
-	return backend_get(thread->store->backend, name, offset,
-			   thread->buffer.data, size, err);
+	if (thread->reads_once)
+		return backend_get_once(backend, name, offset, thread->buffer,
+					size, at, err);
+	*at = thread->buffer;
+	return backend_get(backend, name, offset, thread->buffer, size, err);
+}
+
+void store_thread_read_once(struct store_thread *thread)
+{
+	thread->reads_once = true;
 }
 
 static int read_place(struct store_thread *thread, struct store_read *read,
 		      const struct place *place, struct err *err)
 {
 	const char *wrong = entry_mismatch(read, &place->entry);
+	const uint8_t *at;
 	int r;
 
 	if (wrong) {
@@ -141,10 +164,10 @@ static int read_place(struct store_thread *thread, struct store_read *read,
 		return place_fail(place, -EBADMSG, err);
 	}
 	r = read_pack(thread, &place->pack, le32_get(place->entry.offset),
-		      entry_stored_size(&place->entry), err);
+		      entry_stored_size(&place->entry), &at, err);
 	if (r < 0)
 		return place_fail(place, r, err);
-	return open_chunk(thread, read, place, thread->buffer.data, err);
+	return open_chunk(thread, read, place, at, err);
 }
 
 /* ---- other copies ---- */
@@ -242,8 +265,9 @@ static void read_group(struct store_thread *thread, struct located *group,
 		       size_t count, uint64_t end)
 {
 	uint64_t start = le32_get(group->place.entry.offset);
+	const uint8_t *bytes;
 	int whole = read_pack(thread, &group->place.pack, start,
-			      (size_t)(end - start), NULL);
+			      (size_t)(end - start), &bytes, NULL);
 
 	for (size_t n = 0; n < count; n++) {
 		struct located *at = &group[n];
@@ -252,8 +276,7 @@ static void read_group(struct store_thread *thread, struct located *group,
 
 		if (whole == 0)
 			read->result = open_chunk(thread, read, &at->place,
-						  thread->buffer.data + offset,
-						  &read->err);
+						  bytes + offset, &read->err);
 		else
 			read->result = read_place(thread, read, &at->place,
 						  &read->err);

@@ -356,8 +356,13 @@ int store_delete_pin(struct store *store, const char *id_hex, struct err *err)
 
 	if (r == 0)
 		r = store_check_writable(store, err);
-	if (r == 0 && store->mode != STORE_DRY)
-		r = backend_delete(store->backend, name, err);
+	if (r < 0 || store->mode == STORE_DRY)
+		return r;
+	r = backend_delete(store->backend, name, err);
+	/* Nobody would take it away a second time. */
+	if (r == 0)
+		r = backend_settle(store->backend, object_folder(OBJECT_PIN),
+				   err);
 	return r;
 }
 

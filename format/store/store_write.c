@@ -284,7 +284,7 @@ void store_thread_free(struct store_thread *thread)
 	codec_free(thread->codec);
 	free(thread->coded);
 	free(thread->located);
-	bytes_release(&thread->buffer);
+	free(thread->buffer);
 	wipe(thread->keys, sizeof(thread->keys));
 	free(thread);
 }
@@ -371,10 +371,14 @@ static int put_known(struct store_thread *thread, enum chunk_kind kind,
 		     const void *content, size_t size, const struct id *id,
 		     struct put_result *result, struct err *err)
 {
+	struct index *index = thread->store->index;
 	struct put_result made = { 0 };
-	int r;
+	int r = 0;
 
-	r = index_claim(thread->store->index, thread->sealer, id, err);
+	if (thread->store->mode == STORE_DRY)
+		r = index_limit_claims(index, DRY_CLAIMS_MAX, err);
+	if (r == 0)
+		r = index_claim(index, thread->sealer, id, err);
 	if (r > 0)
 		r = put_new(thread, kind, content, size, id, &made, err);
 	if (r == 0)

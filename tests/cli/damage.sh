@@ -32,6 +32,7 @@ EOF
 expect 3 vmsnap verify vm
 expect 3 vmsnap verify --all-latest --json
 holds "[s['good'] for s in d['snapshots']] == [False, False]"
+holds "all(r['disk'] == 'disk0' for s in d['snapshots'] for r in s['damaged'])"
 expect 0 vmsnap check
 expect 3 vmsnap check --read-data --json
 holds "len(d['errors']) >= 1"

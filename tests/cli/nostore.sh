@@ -20,6 +20,14 @@ errs 'full'
 expect 1 vmsnap -s d.raw init
 expect 0 vmsnap -s empty init
 expect 1 vmsnap -s empty init
+errs 'a store already'
+# Cut off before its last step, init is run again.
+rm empty/config
+expect 4 vmsnap -s empty list
+errs 'run vmsnap init again'
+expect 0 vmsnap -s empty init
+expect 0 vmsnap -s empty list
+silent err
 expect 6 vmsnap -s ssh://host/x list
 expect 6 vmsnap -s s3://bucket/x list
 expect 6 vmsnap -s rados://pool/x init

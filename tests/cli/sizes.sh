@@ -21,3 +21,7 @@ expect 0 vmsnap restore zeros out.raw
 same zeros.raw out.raw
 [ "$(stat -c %b out.raw)" = 0 ] || fail "a hole was written"
 expect 0 vmsnap check --read-data
+# Beyond the limit that a process has: told, and no death by a signal.
+expect 1 bash -c 'ulimit -f 1000; exec "$0" restore s16777217 big.raw' "$VMSNAP"
+errs 'big.raw.*File too large'
+[ ! -e big.raw ]

@@ -650,7 +650,13 @@ static int all_sabotage(struct life *life)
 	       sabotage(life, SABOTAGE_BIT_EARLY, "a mask set too early") |
 	       sabotage(life, SABOTAGE_STALE_PAGE, "a stale map page") |
 	       sabotage(life, SABOTAGE_SEAL_LEAK,
-			"a seal that leaks a later write");
+			"a seal that leaks a later write") |
+	       sabotage(life, SABOTAGE_NO_CHECK,
+			"a record taken without its data") |
+	       sabotage(life, SABOTAGE_NO_CONFIRM,
+			"an overwrite of what a record answers for") |
+	       sabotage(life, SABOTAGE_CHECK_BUSY,
+			"a check of what is being written");
 }
 
 static int run_all(struct life *life, uint64_t first, uint64_t last)

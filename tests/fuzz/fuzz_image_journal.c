@@ -10,22 +10,25 @@
 #define LARGEST 65536u
 
 static struct map_item items[JOURNAL_ITEMS_MAX];
+static struct block_check checks[JOURNAL_CHECKS_MAX];
 static uint8_t record[LARGEST], again[LARGEST];
 
 static void try_record(const uint8_t *layer, uint64_t sequence, size_t size)
 {
-	unsigned count = 0;
-	size_t took = journal_record_decode(record, size, layer, sequence,
-					    items, &count);
+	struct journal_record found = { .sequence = sequence,
+					.items = items,
+					.checks = checks };
+	size_t took = journal_record_decode(record, size, layer, &found);
+	size_t need = journal_record_size(found.item_count, found.check_count);
 
 	if (!took)
 		return;
-	must(took <= size && count <= JOURNAL_ITEMS_MAX);
-	must(took == journal_record_size(count));
-	journal_record_encode(again, layer, sequence, items, count);
-	took = journal_record_decode(again, took, layer, sequence, items,
-				     &count);
-	must(took == journal_record_size(count));
+	must(found.item_count <= JOURNAL_ITEMS_MAX);
+	must(found.check_count <= JOURNAL_CHECKS_MAX);
+	must(took == need && took <= size);
+	journal_record_encode(again, layer, &found);
+	must(journal_record_decode(again, took, layer, &found) == need);
+	must(took == journal_record_size(found.item_count, found.check_count));
 }
 
 static void fix_record(size_t size, uint64_t sequence)
@@ -37,9 +40,7 @@ static void fix_record(size_t size, uint64_t sequence)
 	if (size < sizeof(head))
 		return;
 	memcpy(&head, record, sizeof(head));
-	if (le32_get(head.count) > JOURNAL_ITEMS_MAX)
-		return;
-	need = journal_record_size(le32_get(head.count));
+	need = journal_record_size(le16_get(head.items), le16_get(head.checks));
 	if (need > size)
 		return;
 	sum = le64_make(XXH3_64bits_withSeed(record, need - 8, sequence));

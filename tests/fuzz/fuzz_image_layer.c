@@ -21,6 +21,7 @@ struct input {
 };
 
 static struct vs_io *io;
+static const uint8_t zeros[IMAGE_BLOCK_SIZE];
 
 static void take(struct input *input, void *to, size_t size)
 {
@@ -64,17 +65,28 @@ static void put_record(struct input *input, int file,
 		       uint64_t *sequence)
 {
 	struct map_item items[8];
-	uint8_t record[JOURNAL_RECORD_UNIT];
-	uint8_t count;
+	struct block_check checks[8] = { 0 };
+	uint8_t bytes[JOURNAL_RECORD_UNIT];
+	struct journal_record record = { .sequence = *sequence,
+					 .items = items,
+					 .checks = checks };
+	uint8_t count, block;
 
 	take(input, &count, 1);
-	count %= 9;
-	take(input, items, count * sizeof(items[0]));
-	if (*at + sizeof(record) > super->journal_length)
+	record.item_count = count % 9;
+	record.check_count = count / 9 % 9;
+	take(input, items, record.item_count * sizeof(items[0]));
+	/* Clusters are zeros, but for these the sum may be wrong too. */
+	for (unsigned i = 0; i < record.check_count; i++) {
+		take(input, &block, 1);
+		checks[i].block = block;
+		checks[i].sum = block % 5 ? block_sum(zeros, block) : 0;
+	}
+	if (*at + sizeof(bytes) > super->journal_length)
 		return;
-	journal_record_encode(record, super->id, *sequence, items, count);
-	put(file, record, sizeof(record), JOURNAL_OFFSET + *at);
-	*at += sizeof(record);
+	journal_record_encode(bytes, super->id, &record);
+	put(file, bytes, sizeof(bytes), JOURNAL_OFFSET + *at);
+	*at += sizeof(bytes);
 	*sequence += 1;
 }
 

@@ -76,9 +76,10 @@ def image_base():
                        1 << 29, b"n" * 32, b"p" * 16, b"vda", b"/store")
 
 
-def image_record(sequence, *items):
-    body = struct.pack("<4sIQ16s", b"VSJR", len(items), sequence, b"l" * 16)
-    body += b"".join(struct.pack("<QQ", *item) for item in items)
+def image_record(sequence, *items, checks=()):
+    body = struct.pack("<4sHHQ16s", b"VSJR", len(items), len(checks), sequence,
+                       b"l" * 16)
+    body += b"".join(struct.pack("<QQ", *pair) for pair in (*items, *checks))
     return b"l" * 16 + struct.pack("<Q", sequence) + body.ljust(512, b"\0")
 
 
@@ -86,9 +87,9 @@ def image_layer(clusters, *pieces):
     return bytes(24) + bytes([clusters]) + b"".join(pieces)
 
 
-def image_items(*items):
-    return bytes([1, len(items)]) + b"".join(
-        struct.pack("<QQ", *item) for item in items)
+def image_items(*items, checks=b""):
+    return bytes([1, len(items) + 9 * len(checks)]) + b"".join(
+        struct.pack("<QQ", *item) for item in items) + checks
 
 
 def image_sector(number, *entries):
@@ -126,15 +127,33 @@ def main():
     write("image_head", "base", image_head(1, image_base()))
     whole, two = 0xffff << 48 | 1, 9 << 48 | 2
     write("image_journal", "two", image_record(7, (0, whole), (900, two)))
-    write("image_journal", "wrap", image_record(8))
+    write("image_journal", "empty", image_record(8))
+    write("image_journal", "checks", image_record(
+        9, (0, whole), checks=((16, 1), (31, 2))))
     write("image_layer", "empty", image_layer(0))
     write("image_layer", "journal", image_layer(
         3, image_items((0, whole), (70, two), (0, 0xffff << 48))))
     write("image_layer", "map", image_layer(
         3, image_sector(0, (0, 0xffff << 48), (5, 0)), image_items((1, whole)),
         image_sector(1, (1, 1 << 48))))
+    write("image_layer", "checks", image_layer(
+        3, image_items((0, 3 << 48 | 1), checks=b"\x10\x11"),
+        image_items((1, 1 << 48 | 2), checks=b"\x20")))
+    write("image_layer", "refused", image_layer(
+        3, image_items((0, 1 << 48 | 1), checks=b"\x10"), image_items(),
+        image_items((1, 2 << 48 | 2), checks=b"\x22\x23")))
     write("image_layer", "past", image_layer(
         1, image_items((1 << 30, whole), (3, 1 << 48 | 77))))
+    lines = (b'{"type":"image-control","version":1,"image":"' + b"0a" * 16 +
+             b'","store":null,"process":7}\n', b'{"do":"seal"}\n',
+             b'{"ok":true,"layer":3}\n')
+    write("control", "seal", b"\xff" + b"".join(lines))
+    write("control", "pieces", b"\x00" + b"".join(lines))
+    write("control", "info", b'\x03{"ok":true,"size_bytes":512,"first_layer":1,'
+          b'"top_layer":2,"data_bytes":4096,"file_bytes":8192,'
+          b'"damaged":true}\n')
+    write("control", "no", b'\x09{"ok":false,"error":"busy",'
+          b'"text":"it\\u0007 is"}\n[1]\n{"do":"swap","do":"seal"}\n')
     write("entry", "raw", entry(116, 0, 100, 0))
     write("entry", "zstd", entry(60, 1, 100, 1))
     for name, spec in (("name", "web"), ("latest", "web@latest"),

@@ -147,6 +147,15 @@ static int fault_sync(struct vs_io *io, int file)
 	return below(io)->ops->sync(below(io), file);
 }
 
+static int fault_sync_data(struct vs_io *io, int file)
+{
+	struct fault_io *fault = fault_of(io);
+
+	if (is_hit(fault, file) && fault->sync_error)
+		return fault->sync_error;
+	return below(io)->ops->sync_data(below(io), file);
+}
+
 static int fault_truncate(struct vs_io *io, int file, uint64_t size)
 {
 	return below(io)->ops->truncate(below(io), file, size);
@@ -156,6 +165,12 @@ static int fault_punch(struct vs_io *io, int file, uint64_t offset,
 		       uint64_t length)
 {
 	return below(io)->ops->punch(below(io), file, offset, length);
+}
+
+static int fault_reserve(struct vs_io *io, int file, uint64_t offset,
+			 uint64_t length)
+{
+	return below(io)->ops->reserve(below(io), file, offset, length);
 }
 
 static int fault_lock(struct vs_io *io, int file, bool exclusive)
@@ -173,6 +188,12 @@ static void fault_start_writeback(struct vs_io *io, int file, uint64_t offset,
 				  uint64_t length)
 {
 	below(io)->ops->start_writeback(below(io), file, offset, length);
+}
+
+static bool fault_is_cached(struct vs_io *io, int file, uint64_t offset,
+			    uint64_t length)
+{
+	return below(io)->ops->is_cached(below(io), file, offset, length);
 }
 
 static void fault_will_read(struct vs_io *io, int file, uint64_t offset,
@@ -279,9 +300,12 @@ static const struct vs_io_ops fault_ops = {
 	.read = fault_read,
 	.write = fault_write,
 	.sync = fault_sync,
+	.sync_data = fault_sync_data,
 	.truncate = fault_truncate,
 	.punch = fault_punch,
+	.reserve = fault_reserve,
 	.seek_data = fault_seek_data,
+	.is_cached = fault_is_cached,
 	.start_writeback = fault_start_writeback,
 	.will_read = fault_will_read,
 	.queue_new = fault_queue_new,

@@ -16,12 +16,23 @@
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static bool fixed;
 static uint64_t state;
+static void (*watcher)(void *arg, void *bytes, size_t size);
+static void *watcher_arg;
 
 void fixed_random_seed(uint64_t seed)
 {
 	pthread_mutex_lock(&lock);
 	fixed = true;
 	state = seed;
+	pthread_mutex_unlock(&lock);
+}
+
+void fixed_random_watch(void (*fn)(void *arg, void *bytes, size_t size),
+			void *arg)
+{
+	pthread_mutex_lock(&lock);
+	watcher = fn;
+	watcher_arg = arg;
 	pthread_mutex_unlock(&lock);
 }
 
@@ -49,6 +60,8 @@ ssize_t getrandom(void *buffer, size_t size, unsigned flags)
 		memcpy(at + done, &word, piece);
 		done += piece;
 	}
+	if (ours && watcher)
+		watcher(watcher_arg, buffer, size);
 	pthread_mutex_unlock(&lock);
 	if (ours)
 		return (ssize_t)size;

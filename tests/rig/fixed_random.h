@@ -3,6 +3,7 @@
 #ifndef TESTS_RIG_FIXED_RANDOM_H
 #define TESTS_RIG_FIXED_RANDOM_H
 
+#include <stddef.h>
 #include <stdint.h>
 
 /*
@@ -10,5 +11,8 @@
  * from any thread. Before the first call it asks the kernel.
  */
 void fixed_random_seed(uint64_t seed);
+/* Told of each such draw, which it may change; NULL: nobody. */
+void fixed_random_watch(void (*fn)(void *arg, void *bytes, size_t size),
+			void *arg);
 
 #endif

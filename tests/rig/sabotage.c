@@ -7,39 +7,65 @@
 #include "format/base/base.h"
 #include "tests/sim/sim.h"
 
-#define HELD_MAX    64
-#define SECTOR      512u
-#define TABLE_START 4096u /* its first block */
+struct row {
+	const char *word;
+	const char *where; /* the disk lies; NULL: no matter of the disk */
+	enum sim_lie lie;
+};
 
-static const char *const words[SABOTAGE_COUNT] = {
-	[SABOTAGE_NONE] = "none",
-	[SABOTAGE_NO_FSYNC] = "no-fsync",
-	[SABOTAGE_NO_DIRSYNC] = "no-dirsync",
-	[SABOTAGE_MANIFEST_FIRST] = "manifest-first",
-	[SABOTAGE_TORN_TABLE] = "torn-table",
-	[SABOTAGE_NONCE_REUSE] = "nonce-reuse",
-	[SABOTAGE_NO_SETTLE] = "no-settle",
+static const struct row rows[SABOTAGE_COUNT] = {
+	[SABOTAGE_NONE] = { "none", NULL, 0 },
+	[SABOTAGE_NO_FSYNC_PACK] = { "no-fsync-pack", "/store/packs/",
+				     SIM_LIE_DATA },
+	[SABOTAGE_NO_FSYNC_TABLE] = { "no-fsync-table", "/store/tables",
+				      SIM_LIE_DATA },
+	[SABOTAGE_NO_FSYNC_SNAPSHOT] = { "no-fsync-snapshot",
+					 "/store/snapshots", SIM_LIE_DATA },
+	[SABOTAGE_NO_FSYNC_PIN] = { "no-fsync-pin", "/store/pins",
+				    SIM_LIE_DATA },
+	[SABOTAGE_NO_FSYNC_KEY] = { "no-fsync-key", "/store/keys",
+				    SIM_LIE_DATA },
+	[SABOTAGE_TORN_PACK] = { "torn-pack", "/store/packs/", SIM_LIE_TAIL },
+	[SABOTAGE_TORN_TABLE] = { "torn-table", "/store/tables", SIM_LIE_TAIL },
+	[SABOTAGE_NO_DIRSYNC_PACK] = { "no-dirsync-pack", "/store/packs/",
+				       SIM_LIE_NAMES },
+	[SABOTAGE_NO_DIRSYNC_PACKS] = { "no-dirsync-packs", "/store/packs",
+					SIM_LIE_NAMES },
+	[SABOTAGE_NO_DIRSYNC_TABLE] = { "no-dirsync-table", "/store/tables",
+					SIM_LIE_NAMES },
+	[SABOTAGE_NO_DIRSYNC_SNAPSHOT] = { "no-dirsync-snapshot",
+					   "/store/snapshots", SIM_LIE_NAMES },
+	[SABOTAGE_NO_DIRSYNC_PIN] = { "no-dirsync-pin", "/store/pins",
+				      SIM_LIE_NAMES },
+	[SABOTAGE_NO_DIRSYNC_KEY] = { "no-dirsync-key", "/store/keys",
+				      SIM_LIE_NAMES },
+	[SABOTAGE_MANIFEST_FIRST] = { "manifest-first", NULL, 0 },
+	[SABOTAGE_NO_SETTLE_PACK] = { "no-settle-pack", NULL, 0 },
+	[SABOTAGE_NO_SETTLE_TABLE] = { "no-settle-table", NULL, 0 },
+	[SABOTAGE_NO_SETTLE_KEY] = { "no-settle-key", NULL, 0 },
+	[SABOTAGE_NO_SETTLE_REMOVED_KEY] = { "no-settle-removed-key", NULL, 0 },
+	[SABOTAGE_NONCE_PACK] = { "nonce-pack", NULL, 0 },
+	[SABOTAGE_NONCE_SNAPSHOT] = { "nonce-snapshot", NULL, 0 },
 };
 
 struct saboteur {
 	struct backend base;
 	enum sabotage kind;
 	struct backend *inner;
-	struct backend_put *held[HELD_MAX]; /* packs, not yet durable */
-	unsigned held_count;
+	struct backend_put *held; /* a pack, not yet durable */
+	bool has_deleted;         /* a key slot */
 };
 
 struct backend_put {
 	struct saboteur *saboteur;
 	struct backend_put *inner;
-	bool is_pack, is_table, is_snapshot;
-	uint64_t offset;
+	bool is_pack, is_snapshot;
 };
 
 enum sabotage sabotage_of(const char *word)
 {
 	for (unsigned n = 1; n < SABOTAGE_COUNT; n++) {
-		if (strcmp(word, words[n]) == 0)
+		if (strcmp(word, rows[n].word) == 0)
 			return (enum sabotage)n;
 	}
 	return SABOTAGE_NONE;
@@ -47,23 +73,12 @@ enum sabotage sabotage_of(const char *word)
 
 const char *sabotage_word(enum sabotage kind)
 {
-	return words[kind];
+	return rows[kind].word;
 }
 
 void sabotage_disk(enum sabotage kind, struct sim *sim)
 {
-	sim_set_lying_sync(sim, kind == SABOTAGE_NO_FSYNC);
-	sim_set_lying_sync_dir(sim, kind == SABOTAGE_NO_DIRSYNC);
-}
-
-/* A small object draws its id (16 bytes) and then its salt (32). */
-void sabotage_random(enum sabotage kind, void *data, size_t size)
-{
-	static size_t before;
-
-	if (kind == SABOTAGE_NONCE_REUSE && before == 16 && size == 32)
-		memset(data, 0x5a, size);
-	before = size;
+	sim_set_lie(sim, rows[kind].lie, rows[kind].where);
 }
 
 static struct saboteur *saboteur_of(struct backend *backend)
@@ -82,7 +97,6 @@ static int begin(struct backend *backend, const char *name,
 		abort();
 	put->saboteur = saboteur;
 	put->is_pack = strncmp(name, "packs/", 6) == 0;
-	put->is_table = strncmp(name, "tables/", 7) == 0;
 	put->is_snapshot = strncmp(name, "snapshots/", 10) == 0;
 	r = backend_put_begin(saboteur->inner, name, &put->inner, err);
 	if (r < 0) {
@@ -93,51 +107,36 @@ static int begin(struct backend *backend, const char *name,
 	return 0;
 }
 
-/* The first sector of the first block, wherever writes are cut. */
-static void tear(uint8_t *data, size_t size, uint64_t offset)
-{
-	for (size_t at = 0; at < size; at++) {
-		if (offset + at >= TABLE_START &&
-		    offset + at < TABLE_START + SECTOR)
-			data[at] = 0;
-	}
-}
-
 static int put_write(struct backend_put *put, const void *data, size_t size,
 		     struct err *err)
 {
-	struct saboteur *saboteur = put->saboteur;
-	autofree uint8_t *copy = malloc(size + 1);
+	return backend_put_write(put->saboteur->inner, put->inner, data, size,
+				 err);
+}
 
-	if (!copy)
-		abort();
-	if (size)
-		memcpy(copy, data, size);
-	if (put->is_table && saboteur->kind == SABOTAGE_TORN_TABLE)
-		tear(copy, size, put->offset);
-	put->offset += size;
-	return backend_put_write(saboteur->inner, put->inner, copy, size, err);
+static int finish_held(struct saboteur *saboteur, struct err *err)
+{
+	if (!saboteur->held)
+		return 0;
+	return backend_put_finish(saboteur->inner, ptr_steal(&saboteur->held),
+				  err);
 }
 
 static int put_finish(struct backend_put *put, struct err *err)
 {
 	struct saboteur *saboteur = put->saboteur;
-	bool is_snapshot = put->is_snapshot;
-	int r = 0;
+	bool is_pack = put->is_pack, is_snapshot = put->is_snapshot;
+	struct backend_put *inner = put->inner;
+	int r;
 
-	if (put->is_pack && saboteur->kind == SABOTAGE_MANIFEST_FIRST &&
-	    saboteur->held_count < HELD_MAX)
-		saboteur->held[saboteur->held_count++] = put->inner;
-	else
-		r = backend_put_finish(saboteur->inner, put->inner, err);
 	free(put);
-	if (!is_snapshot)
+	if (is_pack && saboteur->kind == SABOTAGE_MANIFEST_FIRST) {
+		r = finish_held(saboteur, err);
+		saboteur->held = inner;
 		return r;
-	while (saboteur->held_count && r == 0)
-		r = backend_put_finish(saboteur->inner,
-				       saboteur->held[--saboteur->held_count],
-				       err);
-	return r;
+	}
+	r = backend_put_finish(saboteur->inner, inner, err);
+	return r == 0 && is_snapshot ? finish_held(saboteur, err) : r;
 }
 
 static void put_abort(struct backend_put *put)
@@ -179,14 +178,35 @@ static uint64_t stamp(struct backend *backend, const char *folder)
 
 static int delete (struct backend *backend, const char *name, struct err *err)
 {
-	return backend_delete(saboteur_of(backend)->inner, name, err);
+	struct saboteur *saboteur = saboteur_of(backend);
+
+	saboteur->has_deleted |= strncmp(name, "keys/", 5) == 0;
+	return backend_delete(saboteur->inner, name, err);
+}
+
+static bool leaves_out(const struct saboteur *saboteur, const char *folder)
+{
+	bool is_keys = strcmp(folder, "keys") == 0;
+
+	switch (saboteur->kind) {
+	case SABOTAGE_NO_SETTLE_PACK:
+		return strncmp(folder, "packs", 5) == 0;
+	case SABOTAGE_NO_SETTLE_TABLE:
+		return strcmp(folder, "tables") == 0;
+	case SABOTAGE_NO_SETTLE_KEY:
+		return is_keys && !saboteur->has_deleted;
+	case SABOTAGE_NO_SETTLE_REMOVED_KEY:
+		return is_keys && saboteur->has_deleted;
+	default:
+		return false;
+	}
 }
 
 static int settle(struct backend *backend, const char *folder, struct err *err)
 {
 	struct saboteur *saboteur = saboteur_of(backend);
 
-	if (saboteur->kind == SABOTAGE_NO_SETTLE)
+	if (leaves_out(saboteur, folder))
 		return 0;
 	return backend_settle(saboteur->inner, folder, err);
 }
@@ -195,9 +215,8 @@ static void close_all(struct backend *backend)
 {
 	struct saboteur *saboteur = saboteur_of(backend);
 
-	while (saboteur->held_count)
-		backend_put_abort(saboteur->inner,
-				  saboteur->held[--saboteur->held_count]);
+	if (saboteur->held)
+		backend_put_abort(saboteur->inner, saboteur->held);
 	backend_close(saboteur->inner);
 	free(saboteur);
 }
@@ -221,8 +240,8 @@ struct backend *sabotage_backend(enum sabotage kind, struct backend *inner)
 {
 	struct saboteur *saboteur;
 
-	if (kind != SABOTAGE_MANIFEST_FIRST && kind != SABOTAGE_TORN_TABLE &&
-	    kind != SABOTAGE_NO_SETTLE)
+	if (kind < SABOTAGE_MANIFEST_FIRST ||
+	    kind > SABOTAGE_NO_SETTLE_REMOVED_KEY)
 		return inner;
 	saboteur = calloc(1, sizeof(*saboteur));
 	if (!saboteur)

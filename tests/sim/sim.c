@@ -13,6 +13,7 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "format/base/base.h"
 #include "tests/sim/sim_impl.h"
@@ -232,4 +233,48 @@ void sim_set_lying_sync(struct sim *sim, bool lying)
 void sim_set_lying_sync_dir(struct sim *sim, bool lying)
 {
 	sim->lying_sync_dir = lying;
+}
+
+void sim_set_lie(struct sim *sim, enum sim_lie lie, const char *where)
+{
+	sim->lie = lie;
+	snprintf(sim->lie_where, sizeof(sim->lie_where), "%s",
+		 where ? where : "");
+}
+
+static bool is_in(const char *path, const char *where)
+{
+	size_t size = strlen(where);
+
+	if (!size)
+		return false;
+	if (where[size - 1] == '/')
+		return strncmp(path, where, size) == 0;
+	return strcmp(path, where) == 0;
+}
+
+bool sim_lies(const struct sim *sim, enum sim_lie lie, const char *path)
+{
+	return sim->lie == lie && is_in(path, sim->lie_where);
+}
+
+void sim_fail_names(struct sim *sim, const char *where)
+{
+	sim->names_failed = false;
+	snprintf(sim->fail_where, sizeof(sim->fail_where), "%s",
+		 where ? where : "");
+}
+
+bool sim_names_failed(const struct sim *sim)
+{
+	return sim->names_failed;
+}
+
+bool sim_fails_names(struct sim *sim, const char *path)
+{
+	if (!is_in(path, sim->fail_where))
+		return false;
+	sim->fail_where[0] = 0;
+	sim->names_failed = true;
+	return true;
 }

@@ -80,6 +80,14 @@ void sim_reboot(struct sim *sim);
  */
 void sim_fail_at(struct sim *sim, uint64_t op, int error, bool from_then_on);
 
+/*
+ * The next sync_dir of a directory (`where` as for sim_set_lie()) fails with -EIO
+ * and does nothing: its names are seen, and their maker knows that they are not
+ * durable. NULL takes it back. And: has it?
+ */
+void sim_fail_names(struct sim *sim, const char *where);
+bool sim_names_failed(const struct sim *sim);
+
 /* Blocks of files beyond this many bytes: -ENOSPC (a write is short first).
  * 0: no limit. */
 void sim_set_capacity(struct sim *sim, uint64_t bytes);
@@ -89,6 +97,18 @@ void sim_set_short_io(struct sim *sim, unsigned one_in);
 /* sync and sync_dir return 0 and do nothing. */
 void sim_set_lying_sync(struct sim *sim, bool lying);
 void sim_set_lying_sync_dir(struct sim *sim, bool lying);
+
+/*
+ * One kind of sync lies in one place. `where` is a directory's path, or with a
+ * `/` at its end all below it; NULL: no lie. A file is of the directory in which
+ * it was created without a name, until it gets one.
+ */
+enum sim_lie {
+	SIM_LIE_DATA,  /* sync of a file there does nothing */
+	SIM_LIE_TAIL,  /* it leaves out the file's last 4 KiB block */
+	SIM_LIE_NAMES, /* sync_dir of that directory does nothing */
+};
+void sim_set_lie(struct sim *sim, enum sim_lie lie, const char *where);
 
 /* Flip bit 0-7 of the byte at `offset`, on the medium and in the cache.
  * -ENOENT; -ERANGE past the end; -ENXIO in a hole. Not an operation. */

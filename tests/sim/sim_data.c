@@ -114,7 +114,10 @@ void sim_io_write_last(struct sim *sim, const struct io_request *request)
 
 static void sync_inode(struct sim *sim, struct sim_inode *inode)
 {
-	if (!inode->directory && !sim->lying_sync)
+	if (!inode->directory && sim_lies(sim, SIM_LIE_TAIL, inode->label))
+		sim_inode_sync_but_tail(inode);
+	else if (!inode->directory && !sim->lying_sync &&
+		 !sim_lies(sim, SIM_LIE_DATA, inode->label))
 		sim_inode_sync(inode);
 	if (inode->directory && !sim->lying_sync_dir)
 		sim_names_sync(inode);
@@ -184,6 +187,16 @@ int sim_io_seek_data(struct vs_io *io, int file, uint64_t offset,
 		return -EIO;
 	r = file_of(sim, file, false, &handle);
 	return r ? r : sim_seek_data(handle->inode, offset, start, end);
+}
+
+/* Like many a file system: who wants the space writes zeros. */
+int sim_io_reserve(struct vs_io *io, int file, uint64_t offset, uint64_t length)
+{
+	(void)io;
+	(void)file;
+	(void)offset;
+	(void)length;
+	return -EOPNOTSUPP;
 }
 
 /* Write-back makes nothing certain, so here it is nothing at all. */

@@ -117,6 +117,10 @@ struct sim {
 	unsigned short_one_in;
 	bool lying_sync;
 	bool lying_sync_dir;
+	enum sim_lie lie;
+	char lie_where[SIM_LABEL_MAX]; /* empty: none */
+	char fail_where[SIM_LABEL_MAX];
+	bool names_failed;
 
 	struct sim_inode *root;
 	struct sim_inode *inodes;
@@ -133,6 +137,9 @@ void *sim_grow(void *old, size_t size);
 uint64_t sim_pick(struct sim *sim, uint64_t below);
 bool sim_one_in(struct sim *sim, uint64_t n);
 int64_t sim_time_ns(const struct sim *sim);
+bool sim_lies(const struct sim *sim, enum sim_lie lie, const char *path);
+/* As sim_fail_names() says; once. */
+bool sim_fails_names(struct sim *sim, const char *path);
 /*
  * Around each counted operation. 0: go ahead (with sim->dying, durable things
  * stay undone); else don't, and sim->faulted tells a fault from no power.
@@ -169,6 +176,8 @@ void sim_block_set_now(struct sim_inode *inode, struct sim_block *block,
 		       struct sim_page *page);
 void sim_block_forget(struct sim_block *block);
 void sim_inode_sync(struct sim_inode *inode);
+/* All but the last block. */
+void sim_inode_sync_but_tail(struct sim_inode *inode);
 /* A sync that failed. */
 void sim_inode_gate(struct sim_inode *inode);
 /* `keep` of 8 blocks survive. */
@@ -206,6 +215,8 @@ int sim_io_truncate(struct vs_io *io, int file, uint64_t size);
 int sim_io_punch(struct vs_io *io, int file, uint64_t offset, uint64_t length);
 int sim_io_seek_data(struct vs_io *io, int file, uint64_t offset,
 		     uint64_t *start, uint64_t *end);
+int sim_io_reserve(struct vs_io *io, int file, uint64_t offset,
+		   uint64_t length);
 void sim_io_hint(struct vs_io *io, int file, uint64_t offset, uint64_t length);
 /* The power goes: a write in flight may happen. */
 void sim_io_write_last(struct sim *sim, const struct io_request *request);

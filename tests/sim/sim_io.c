@@ -7,6 +7,7 @@
  */
 #include <assert.h>
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "format/base/base.h"
@@ -115,6 +116,14 @@ static int find_dir(struct sim *sim, const char *path, struct sim_inode **dir)
 	return r ? r : (*dir)->directory ? 0 : -ENOTDIR;
 }
 
+static int new_unnamed(struct sim *sim, const char *path)
+{
+	struct sim_inode *inode = sim_inode_new(sim, false);
+
+	snprintf(inode->label, sizeof(inode->label), "%.90s", path);
+	return handle_new(sim, inode, IO_READ_WRITE);
+}
+
 static int sim_create_unnamed(struct vs_io *io, const char *path,
 			      struct err *err)
 {
@@ -125,7 +134,7 @@ static int sim_create_unnamed(struct vs_io *io, const char *path,
 	if (!r)
 		r = find_dir(sim, path, &dir);
 	if (!r)
-		r = handle_new(sim, sim_inode_new(sim, false), IO_READ_WRITE);
+		r = new_unnamed(sim, path);
 	return sim_end(sim, err, "create an unnamed file in", path, r);
 }
 
@@ -138,6 +147,17 @@ static bool sim_set_direct(struct vs_io *io, int file, bool on)
 	handle->flags =
 		on ? handle->flags | IO_DIRECT : handle->flags & ~IO_DIRECT;
 	return true;
+}
+
+/* So that what can be read past the cache is. */
+static bool sim_is_cached(struct vs_io *io, int file, uint64_t offset,
+			  uint64_t length)
+{
+	(void)io;
+	(void)file;
+	(void)offset;
+	(void)length;
+	return false;
 }
 
 static int do_link(struct sim *sim, int file, const char *path)
@@ -277,7 +297,10 @@ static int sim_sync_dir(struct vs_io *io, const char *path, struct err *err)
 
 	if (!r)
 		r = find_dir(sim, path, &dir);
-	if (!r && !sim->dying && !sim->lying_sync_dir)
+	if (!r && sim_fails_names(sim, path))
+		r = -EIO;
+	if (!r && !sim->dying && !sim->lying_sync_dir &&
+	    !sim_lies(sim, SIM_LIE_NAMES, path))
 		sim_names_sync(dir);
 	sim->count.dir_syncs++;
 	return sim_end(sim, err, "sync directory", path, r);
@@ -355,9 +378,12 @@ const struct vs_io_ops sim_ops = {
 	.read = sim_io_read,
 	.write = sim_io_write,
 	.sync = sim_io_sync,
+	.sync_data = sim_io_sync,
 	.truncate = sim_io_truncate,
 	.punch = sim_io_punch,
+	.reserve = sim_io_reserve,
 	.seek_data = sim_io_seek_data,
+	.is_cached = sim_is_cached,
 	.start_writeback = sim_io_hint,
 	.will_read = sim_io_hint,
 	.queue_new = sim_queue_new,

@@ -81,17 +81,27 @@ static void size_settle(struct sim_inode *inode, uint64_t size)
 }
 
 /* A block without states of its own is clean, or lost behind the gate. */
-void sim_inode_sync(struct sim_inode *inode)
+static void sync_blocks(struct sim_inode *inode, size_t count)
 {
 	size_t i;
 
-	for (i = 0; i < inode->block_count; i++) {
+	for (i = 0; i < count; i++) {
 		struct sim_block *block = inode->blocks[i];
 
 		if (block->version_count)
 			block_settle(block, sim_page_get(block->now));
 	}
 	size_settle(inode, inode->size);
+}
+
+void sim_inode_sync(struct sim_inode *inode)
+{
+	sync_blocks(inode, inode->block_count);
+}
+
+void sim_inode_sync_but_tail(struct sim_inode *inode)
+{
+	sync_blocks(inode, inode->block_count ? inode->block_count - 1 : 0);
 }
 
 static bool block_is_cut(const struct sim_block *block)

@@ -79,9 +79,19 @@ static void test_create(void **state)
 	must(t, t->backend->ops->create(t->backend, &t->err));
 	/* What an interrupted one has left is no obstacle. */
 	must(t, t->backend->ops->create(t->backend, &t->err));
-	make_file(in(t, "keys/x"));
+	make_file(in(t, "keys/.tmp-1"));
+	make_file(in(t, "keys/a1"));
+	must(t, t->backend->ops->create(t->backend, &t->err));
+	make_file(in(t, "keys/Notes"));
 	assert_int_equal(t->backend->ops->create(t->backend, &t->err), -EEXIST);
-	remove(in(t, "keys/x"));
+	remove(in(t, "keys/Notes"));
+	make_file(in(t, "packs/x"));
+	assert_int_equal(t->backend->ops->create(t->backend, &t->err), -EEXIST);
+	remove(in(t, "packs/x"));
+	make_file(in(t, "config"));
+	assert_int_equal(t->backend->ops->create(t->backend, &t->err), -EEXIST);
+	assert_non_null(strstr(t->err.text, "a store already"));
+	remove(in(t, "config"));
 	make_file(in(t, "thesis.txt"));
 	assert_int_equal(t->backend->ops->create(t->backend, &t->err), -EEXIST);
 	assert_non_null(strstr(t->err.text, t->path));
@@ -137,6 +147,46 @@ static void test_objects(void **state)
 		-ENOENT); /* also if it was open */
 	assert_int_equal(backend_delete(t->backend, "tables/a1", &t->err),
 			 -ENOENT);
+}
+
+/* Wherever the part lies in the file's blocks; in the page cache or not. */
+static void test_get_once(void **state)
+{
+	static const size_t parts[][2] = {
+		{ 0, 1 },       { 0, 4096 }, { 1, 4096 },   { 4095, 2 },
+		{ 4096, 5000 }, { 5000, 1 }, { 100, 9900 }, { 9999, 1 },
+	};
+	struct real *t = *state;
+	uint8_t data[10000], *buffer = aligned_alloc(BACKEND_ALIGNMENT, 32768);
+	const uint8_t *at;
+
+	assert_non_null(buffer);
+	fixture_content(1, data, sizeof(data));
+	must(t, t->backend->ops->create(t->backend, &t->err));
+	must(t, backend_put_whole(t->backend, "packs/a1/a1", data, sizeof(data),
+				  &t->err));
+	for (unsigned n = 0; n < 2 * ARRAY_SIZE(parts); n++) {
+		const size_t *part = parts[n % ARRAY_SIZE(parts)];
+
+		memset(buffer, 0, 32768);
+		must(t, backend_get_once(t->backend, "packs/a1/a1", part[0],
+					 buffer, part[1], &at, &t->err));
+		assert_memory_equal(at, data + part[0], part[1]);
+		if (n == ARRAY_SIZE(parts) - 1)
+			must(t, backend_get(t->backend, "packs/a1/a1", 0,
+					    buffer, sizeof(data), &t->err));
+	}
+	assert_int_equal(backend_get_once(t->backend, "packs/a1/a1", 9999,
+					  buffer, 2, &at, &t->err),
+			 -ENODATA);
+	assert_int_equal(backend_get_once(t->backend, "packs/a1/a1", UINT64_MAX,
+					  buffer, 2, &at, &t->err),
+			 -ENODATA);
+	must(t, backend_delete(t->backend, "packs/a1/a1", &t->err));
+	assert_int_equal(backend_get_once(t->backend, "packs/a1/a1", 0, buffer,
+					  1, &at, &t->err),
+			 -ENOENT); /* also if it was open */
+	free(buffer);
 }
 
 struct names {
@@ -362,10 +412,10 @@ static void test_threads(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		real_test(test_create),   real_test(test_objects),
-		real_test(test_list),     real_test(test_stamp),
-		real_test(test_refusals), real_test(test_many_files),
-		real_test(test_threads),
+		real_test(test_create),     real_test(test_objects),
+		real_test(test_get_once),   real_test(test_list),
+		real_test(test_stamp),      real_test(test_refusals),
+		real_test(test_many_files), real_test(test_threads),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

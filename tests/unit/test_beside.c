@@ -232,11 +232,12 @@ static void test_find(void **state)
 	assert_done(vms_list_latest(vms, &latest, &err), &err);
 	assert_int_equal(latest.count, 2);
 	for (size_t n = 0; n < latest.count; n++) {
-		memset(&result, 0, sizeof(result));
-		assert_done(vms_verify(vms, &latest.snapshots[n], NULL, &result,
-				       &err),
+		struct vms_verify_result verified = { 0 };
+
+		assert_done(vms_verify(vms, &latest.snapshots[n], NULL,
+				       &verified, &err),
 			    &err);
-		vms_restore_result_release(&result);
+		vms_verify_result_release(&verified);
 	}
 	vms_snapshot_list_release(&latest);
 	vms_close(vms);

@@ -145,12 +145,12 @@ static void verify_all(struct vms *vms, size_t expected)
 	assert_int_equal(list.count, expected);
 	assert_int_equal(list.damaged_count, 0);
 	for (size_t i = 0; i < list.count; i++) {
-		struct vms_restore_result result = { 0 };
+		struct vms_verify_result result = { 0 };
 
 		if (vms_verify(vms, &list.snapshots[i], NULL, &result, &err))
 			fail_msg("%s", err.text);
 		assert_int_equal(result.size_bytes, DISK_BYTES);
-		vms_restore_result_release(&result);
+		vms_verify_result_release(&result);
 	}
 	vms_snapshot_list_release(&list);
 }

@@ -106,7 +106,7 @@ static void make_sector(struct bytes *out)
 	put(out, &sector, sizeof(sector));
 }
 
-static const struct map_item example_items[] = {
+static struct map_item example_items[] = {
 	{ 63, 0xffff000000000001 },
 	{ 1000, 0x0001000000000005 },
 };
@@ -114,11 +114,43 @@ static const struct map_item example_items[] = {
 static void make_record(struct bytes *out)
 {
 	struct layer_super super = example_layer();
-	uint8_t record[JOURNAL_RECORD_UNIT];
+	struct journal_record record = { .sequence = 7,
+					 .item_count = 2,
+					 .items = example_items };
+	uint8_t bytes[JOURNAL_RECORD_UNIT];
 
-	assert_int_equal(journal_record_size(2), sizeof(record));
-	journal_record_encode(record, super.id, 7, example_items, 2);
-	put(out, record, sizeof(record));
+	assert_int_equal(journal_record_size(2, 0), sizeof(bytes));
+	journal_record_encode(bytes, super.id, &record);
+	put(out, bytes, sizeof(bytes));
+}
+
+/* Block 1 of the unit is new, its bytes are all 0xaa. */
+static void make_checked(struct bytes *out)
+{
+	struct layer_super super = example_layer();
+	struct map_item item = { 1000, 0x0003000000000005 };
+	struct block_check check = { 5 * BLOCKS_PER_UNIT + 1, 0 };
+	struct journal_record record = { .sequence = 8,
+					 .item_count = 1,
+					 .check_count = 1,
+					 .items = &item,
+					 .checks = &check };
+	uint8_t bytes[JOURNAL_RECORD_UNIT], data[IMAGE_BLOCK_SIZE];
+
+	memset(data, 0xaa, sizeof(data));
+	check.sum = block_sum(data, check.block);
+	journal_record_encode(bytes, super.id, &record);
+	put(out, bytes, sizeof(bytes));
+}
+
+static void make_empty(struct bytes *out)
+{
+	struct layer_super super = example_layer();
+	struct journal_record record = { .sequence = 9 };
+	uint8_t bytes[JOURNAL_RECORD_UNIT];
+
+	journal_record_encode(bytes, super.id, &record);
+	put(out, bytes, sizeof(bytes));
 }
 
 static const struct example {
@@ -129,6 +161,8 @@ static const struct example {
 	{ "layer superblock", make_layer },
 	{ "map sector 1", make_sector },
 	{ "journal record", make_record },
+	{ "journal record with a check", make_checked },
+	{ "empty journal record", make_empty },
 };
 
 static void print_examples(void)
@@ -346,44 +380,93 @@ static void test_sector(void **state)
 	assert_memory_equal(&sector, &zero, sizeof(zero));
 }
 
+static struct map_item found_items[JOURNAL_ITEMS_MAX];
+static struct block_check found_checks[JOURNAL_CHECKS_MAX];
+
+/* What of it is read as number `sequence` of that layer. */
+static size_t decode(const struct bytes *bytes, size_t size,
+		     const uint8_t layer[16], uint64_t sequence,
+		     struct journal_record *found)
+{
+	*found = (struct journal_record){ .sequence = sequence,
+					  .items = found_items,
+					  .checks = found_checks };
+	return journal_record_decode(bytes->data, size, layer, found);
+}
+
 static void test_record(void **state)
 {
-	struct map_item *items = calloc(JOURNAL_ITEMS_MAX, sizeof(*items));
 	struct layer_super super = example_layer();
-	struct bytes record = { 0 };
-	unsigned count = 99;
+	struct journal_record found;
+	struct bytes bytes = { 0 };
 
 	(void)state;
-	assert_non_null(items);
-	make_record(&record);
-	assert_int_equal(journal_record_decode(record.data, record.size,
-					       super.id, 7, items, &count),
+	make_record(&bytes);
+	assert_int_equal(decode(&bytes, bytes.size, super.id, 7, &found),
 			 JOURNAL_RECORD_UNIT);
-	assert_int_equal(count, 2);
-	assert_memory_equal(items, example_items, sizeof(example_items));
-	assert_int_equal(journal_record_decode(record.data, record.size,
-					       super.id, 8, items, &count),
+	assert_int_equal(found.item_count, 2);
+	assert_int_equal(found.check_count, 0);
+	assert_memory_equal(found_items, example_items, sizeof(example_items));
+	assert_int_equal(decode(&bytes, bytes.size, super.id, 8, &found), 0);
+	assert_int_equal(decode(&bytes, bytes.size, super.parent, 7, &found),
 			 0);
-	assert_int_equal(journal_record_decode(record.data, record.size,
-					       super.parent, 7, items, &count),
-			 0);
-	assert_int_equal(journal_record_decode(record.data, 511, super.id, 7,
-					       items, &count),
-			 0);
-	for (size_t i = 0; i < record.size; i++) {
-		record.data[i] ^= 1;
-		assert_int_equal(journal_record_decode(record.data, record.size,
-						       super.id, 7, items,
-						       &count),
-				 0);
-		record.data[i] ^= 1;
+	assert_int_equal(decode(&bytes, 511, super.id, 7, &found), 0);
+	for (size_t i = 0; i < bytes.size; i++) {
+		bytes.data[i] ^= 1;
+		assert_int_equal(
+			decode(&bytes, bytes.size, super.id, 7, &found), 0);
+		bytes.data[i] ^= 1;
 	}
-	assert_int_equal(journal_record_size(0), 512);
-	assert_int_equal(journal_record_size(29), 512);
-	assert_int_equal(journal_record_size(30), 1024);
-	assert_int_equal(journal_record_size(4000), 64512);
-	bytes_release(&record);
-	free(items);
+	assert_int_equal(journal_record_size(0, 0), 512);
+	assert_int_equal(journal_record_size(29, 0), 512);
+	assert_int_equal(journal_record_size(28, 1), 512);
+	assert_int_equal(journal_record_size(29, 1), 1024);
+	assert_int_equal(journal_record_size(4000, 0), 64512);
+	assert_int_equal(journal_record_size(4000, 64), JOURNAL_LENGTH_MIN);
+	bytes_release(&bytes);
+}
+
+static void fix_record(struct bytes *bytes, uint64_t sequence)
+{
+	le64 sum = le64_make(
+		XXH3_64bits_withSeed(bytes->data, bytes->size - 8, sequence));
+
+	memcpy(bytes->data + bytes->size - 8, &sum, sizeof(sum));
+}
+
+static void test_checks(void **state)
+{
+	struct layer_super super = example_layer();
+	struct journal_record found;
+	uint8_t data[IMAGE_BLOCK_SIZE];
+	struct bytes bytes = { 0 };
+
+	(void)state;
+	make_checked(&bytes);
+	assert_int_equal(decode(&bytes, bytes.size, super.id, 8, &found), 512);
+	assert_int_equal(found.item_count, 1);
+	assert_int_equal(found.check_count, 1);
+	assert_int_equal(found_checks[0].block, 81);
+	memset(data, 0xaa, sizeof(data));
+	assert_int_equal(found_checks[0].sum,
+			 XXH3_64bits_withSeed(data, sizeof(data), 81));
+	/* More than there may be, in bytes that are all there. */
+	bytes_release(&bytes);
+	make_checked(&bytes);
+	bytes.data[6] = JOURNAL_CHECKS_MAX + 1;
+	for (unsigned i = 0; i < 3; i++)
+		make_empty(&bytes);
+	memset(bytes.data + 64, 0, bytes.size - 64);
+	bytes.size = journal_record_size(1, JOURNAL_CHECKS_MAX + 1);
+	fix_record(&bytes, 8);
+	assert_int_equal(decode(&bytes, bytes.size, super.id, 8, &found), 0);
+	bytes.data[6] = JOURNAL_CHECKS_MAX;
+	bytes.size = journal_record_size(1, JOURNAL_CHECKS_MAX);
+	fix_record(&bytes, 8);
+	assert_int_equal(decode(&bytes, bytes.size, super.id, 8, &found),
+			 bytes.size);
+	assert_int_equal(found.check_count, JOURNAL_CHECKS_MAX);
+	bytes_release(&bytes);
 }
 
 static void read_page(void)
@@ -412,7 +495,7 @@ int main(int argc, char **argv)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_examples), cmocka_unit_test(test_head),
 		cmocka_unit_test(test_layer),    cmocka_unit_test(test_sector),
-		cmocka_unit_test(test_record),
+		cmocka_unit_test(test_record),   cmocka_unit_test(test_checks),
 	};
 	int r;
 

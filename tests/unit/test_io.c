@@ -245,6 +245,7 @@ static void test_read_write(void **state)
 	assert_int_equal(io->ops->sync(io, file), 0);
 	assert_int_equal(io->ops->sync(io, -1), -EBADF);
 	io->ops->start_writeback(io, file, 0, 50);
+	io->ops->is_cached(io, file, 0, 50);
 	io->ops->will_read(io, file, 0, 50);
 	io->ops->close(io, file);
 }

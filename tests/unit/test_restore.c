@@ -185,31 +185,38 @@ static void test_sync_fails(void **state)
 	job_release(&job);
 }
 
-static void flip_chunk(struct engine_rig *rig, const struct snapshot *snapshot,
-		       uint64_t number)
+static void flip_chunk_of(struct engine_rig *rig, const struct volume *volume,
+			  uint64_t number)
 {
 	char name[OBJECT_NAME_MAX];
 	struct place place;
 
-	engine_rig_place(rig, &snapshot->volumes[0], number, &place);
+	engine_rig_place(rig, volume, number, &place);
 	pack_name(name, &place.pack);
 	engine_rig_flip(rig, name, le32_get(place.entry.offset) + 3);
 }
 
-static void assert_damage(const struct vms_restore_result *result)
+static void flip_chunk(struct engine_rig *rig, const struct snapshot *snapshot,
+		       uint64_t number)
 {
-	assert_int_equal(result->damaged.count, 2);
-	assert_int_equal(result->damaged.ranges[0].offset, 5 * C);
-	assert_int_equal(result->damaged.ranges[0].length, 2 * C);
-	assert_int_equal(result->damaged.ranges[1].offset, 100 * C);
-	assert_int_equal(result->damaged.ranges[1].length, 13);
-	assert_int_equal(result->first_damage.code, -EBADMSG);
+	flip_chunk_of(rig, &snapshot->volumes[0], number);
+}
+
+static void assert_damage(const struct vms_ranges *damaged,
+			  const struct err *first)
+{
+	assert_int_equal(damaged->count, 2);
+	assert_int_equal(damaged->ranges[0].offset, 5 * C);
+	assert_int_equal(damaged->ranges[0].length, 2 * C);
+	assert_int_equal(damaged->ranges[1].offset, 100 * C);
+	assert_int_equal(damaged->ranges[1].length, 13);
+	assert_int_equal(first->code, -EBADMSG);
 }
 
 static void test_damaged(void **state)
 {
 	struct engine_rig *rig = *state;
-	struct vms_restore_result verified = { 0 };
+	struct vms_verify_result verified = { 0 };
 	uint8_t zeros[2 * RIG_CHUNK] = { 0 };
 	struct err err = { 0 };
 	struct job job;
@@ -218,8 +225,8 @@ static void test_damaged(void **state)
 	job_init(&job, rig, 2);
 	assert_done(vms_verify(rig->vms, &job.snapshot, NULL, &verified, &err),
 		    &err);
-	vms_restore_result_release(&verified);
-	memset(&verified, 0, sizeof(verified));
+	assert_int_equal(verified.size_bytes, SIZE);
+	vms_verify_result_release(&verified);
 	flip_chunk(rig, &job.snapshot, 5);
 	flip_chunk(rig, &job.snapshot, 6);
 	flip_chunk(rig, &job.snapshot, 100);
@@ -229,12 +236,13 @@ static void test_damaged(void **state)
 	assert_int_equal(
 		vms_verify(rig->vms, &job.snapshot, NULL, &verified, &err),
 		-EBADMSG);
-	assert_damage(&verified);
-	vms_restore_result_release(&verified);
+	assert_damage(&verified.disks[0].damaged,
+		      &verified.disks[0].first_damage);
+	vms_verify_result_release(&verified);
 
 	job.restore.skip_damaged = true;
 	job_run(&job, rig);
-	assert_damage(&job.result);
+	assert_damage(&job.result.damaged, &job.result.first_damage);
 	fd = open(engine_rig_path(rig, "vda"), O_WRONLY | O_CLOEXEC);
 	assert_true(fd >= 0);
 	assert_int_equal(pwrite(fd, zeros, 2 * C, 5 * C), 2 * C);
@@ -248,6 +256,38 @@ static void test_damaged(void **state)
 	job_run(&job, rig);
 	engine_rig_assert_same(rig, "vda", "out");
 	job_release(&job);
+}
+
+/* The first damaged disk is not the last that is looked at. */
+static void test_verify_all_disks(void **state)
+{
+	struct engine_rig *rig = *state;
+	struct vms_verify_result found = { 0 };
+	struct snapshot made = { 0 };
+	struct err err = { 0 };
+
+	for (unsigned n = 0; n < 2; n++) {
+		engine_rig_disk(rig, n ? "vdb" : "vda", 20 * C);
+		engine_rig_write(rig, n ? "vdb" : "vda", 0, 20 * C, 1 + n);
+	}
+	engine_rig_backup(rig, "web", "vda", "vdb", &made);
+	flip_chunk_of(rig, &made.volumes[0], 3);
+	flip_chunk_of(rig, &made.volumes[1], 7);
+	engine_rig_open(rig, STORE_READ, 2);
+	assert_int_equal(vms_verify(rig->vms, &made, NULL, &found, &err),
+			 -EBADMSG);
+	assert_non_null(strstr(err.text, "disk 'vda'"));
+	assert_non_null(strstr(err.text, "1 more disk is hurt"));
+	assert_int_equal(found.disk_count, 2);
+	assert_string_equal(found.disks[1].name, "vdb");
+	for (unsigned n = 0; n < 2; n++) {
+		assert_int_equal(found.disks[n].damaged.count, 1);
+		assert_int_equal(found.disks[n].damaged.ranges[0].offset,
+				 (n ? 7 : 3) * C);
+	}
+	assert_int_equal(found.data_bytes, 40 * C);
+	vms_verify_result_release(&found);
+	snapshot_release(&made);
 }
 
 /* Standard output is swapped for a file while it runs. */
@@ -300,10 +340,15 @@ static void test_stop(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		RIG_TEST(test_file),       RIG_TEST(test_disk),
-		RIG_TEST(test_delta),      RIG_TEST(test_no_space),
-		RIG_TEST(test_sync_fails), RIG_TEST(test_damaged),
-		RIG_TEST(test_stream),     RIG_TEST(test_stop),
+		RIG_TEST(test_file),
+		RIG_TEST(test_disk),
+		RIG_TEST(test_delta),
+		RIG_TEST(test_no_space),
+		RIG_TEST(test_sync_fails),
+		RIG_TEST(test_damaged),
+		RIG_TEST(test_verify_all_disks),
+		RIG_TEST(test_stream),
+		RIG_TEST(test_stop),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

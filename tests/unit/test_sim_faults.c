@@ -283,6 +283,106 @@ static void test_lies(void **state)
 	assert_true(stale > SEEDS / 10 && absent > SEEDS / 10);
 }
 
+/* Two blocks of 'x' in that directory, synced before and after they get their
+ * name. */
+static void put_there(struct vs_io *io, const char *dir)
+{
+	int file = io->ops->create_unnamed(io, dir, NULL);
+	char path[32];
+
+	assert_true(file >= 0);
+	fill(io, file, 'x', 2 * (size_t)BLOCK, 0);
+	sync_file(io, file);
+	snprintf(path, sizeof(path), "%s/f", dir);
+	assert_int_equal(io->ops->link(io, file, path, NULL), 0);
+	sync_dir(io, dir);
+}
+
+struct lost {
+	unsigned names, first, last;
+};
+
+static void lie_once(uint64_t seed, enum sim_lie lie, const char *where,
+		     const char *const dirs[2], struct lost lost[2])
+{
+	struct sim *sim = sim_new(seed);
+	struct vs_io *io = sim_io(sim);
+
+	make_dir(io, "a");
+	make_dir(io, "a/b");
+	sync_dir(io, "a");
+	sync_dir(io, "/");
+	sim_set_lie(sim, lie, where);
+	for (unsigned n = 0; n < 2; n++)
+		put_there(io, dirs[n]);
+	sim_power_loss(sim);
+	for (unsigned n = 0; n < 2; n++) {
+		char path[32], data[2 * BLOCK] = { 0 };
+
+		snprintf(path, sizeof(path), "%s/f", dirs[n]);
+		if (!there(io, path)) {
+			lost[n].names++;
+			continue;
+		}
+		get(io, path, data, sizeof(data));
+		lost[n].first += all_of(data, BLOCK) != 'x';
+		lost[n].last += all_of(data + BLOCK, BLOCK) != 'x';
+	}
+	sim_free(sim);
+}
+
+/* One kind of sync lies in one place; all others are honest. */
+static void test_narrow_lies(void **state)
+{
+	static const char *const dirs[] = { "/a", "/a/b" };
+	static const char *const wheres[] = { "/a", "/a/" };
+
+	(void)state;
+	for (unsigned liar = 0; liar < 2; liar++) {
+		for (int lie = SIM_LIE_DATA; lie <= SIM_LIE_NAMES; lie++) {
+			struct lost lost[2] = { 0 }, *at = &lost[liar];
+
+			for (uint64_t seed = 0; seed < SEEDS; seed++)
+				lie_once(seed, (enum sim_lie)lie, wheres[liar],
+					 dirs, lost);
+			assert_int_equal(lost[!liar].names, 0);
+			assert_int_equal(lost[!liar].first, 0);
+			assert_int_equal(lost[!liar].last, 0);
+			assert_int_equal(at->names > SEEDS / 10,
+					 lie == SIM_LIE_NAMES);
+			assert_int_equal(at->first > SEEDS / 10,
+					 lie == SIM_LIE_DATA);
+			assert_int_equal(at->last > SEEDS / 10,
+					 lie != SIM_LIE_NAMES);
+		}
+	}
+}
+
+static void test_names_in_doubt(void **state)
+{
+	unsigned absent = 0;
+
+	(void)state;
+	for (uint64_t seed = 0; seed < SEEDS; seed++) {
+		struct sim *sim = sim_new(seed);
+		struct vs_io *io = sim_io(sim);
+
+		sim_fail_names(sim, "/");
+		make_file(io, "x");
+		assert_false(sim_names_failed(sim));
+		assert_int_equal(io->ops->sync_dir(io, "/", NULL), -EIO);
+		assert_true(sim_names_failed(sim));
+		assert_true(there(io, "x"));
+		if (seed % 2) /* once only */
+			sync_dir(io, "/");
+		sim_power_loss(sim);
+		assert_true(there(io, "x") || seed % 2 == 0);
+		absent += !there(io, "x");
+		sim_free(sim);
+	}
+	assert_true(absent > SEEDS / 10);
+}
+
 static void test_queue_order(void **state)
 {
 	unsigned in_order = 0, sync_first = 0;
@@ -438,6 +538,8 @@ int main(void)
 		cmocka_unit_test(test_short_io),
 		cmocka_unit_test(test_flip),
 		cmocka_unit_test(test_lies),
+		cmocka_unit_test(test_narrow_lies),
+		cmocka_unit_test(test_names_in_doubt),
 		cmocka_unit_test(test_queue_order),
 		cmocka_unit_test(test_queue_power_loss),
 		cmocka_unit_test(test_queue_in_flight_twice),

@@ -92,6 +92,7 @@ static void test_counts(void **state)
 	assert_int_equal(out.by_references[0], 4);
 	assert_int_equal(out.by_references[1], 9);
 	assert_int_equal(sum(out.by_references), 13);
+	assert_int_equal(out.chunks, 13); /* without those of the tags */
 	assert_int_equal(out.by_ratio[VMS_HISTOGRAM_BUCKETS - 1], 13);
 	assert_int_equal(sum(out.by_ratio), 13);
 	assert_int_equal(out.unreferenced_bytes, 0);

@@ -3,6 +3,7 @@
 #include "tests/unit/store_fixture.h"
 
 #include "format/store/index_private.h"
+#include "format/store/store_private.h"
 
 #define CHUNKS 30
 
@@ -253,6 +254,38 @@ static void test_many_strays(void **state)
 	}
 }
 
+/* However much a dry run looks at, what it remembers is bounded; and what the
+ * store has is not new, however late it comes. */
+static void test_dry_is_bounded(void **state)
+{
+	struct fixture *f = *state;
+	uint64_t news = 0, held = 1ULL << 40;
+	struct put_result result;
+	struct index *index;
+	struct id id;
+
+	fixture_open(f, STORE_WRITE);
+	must(f, store_put(f->thread, CHUNK_DATA, &held, sizeof(held), &id,
+			  &result, &f->err));
+	must(f, store_thread_flush(f->thread, &f->err));
+	fixture_close(f); /* a stray pack: it is taken in */
+	fixture_open(f, STORE_DRY);
+	index = store_index(f->store);
+	for (uint64_t n = 1; n <= DRY_CLAIMS_MAX + 10; n++) {
+		must(f, store_put(f->thread, CHUNK_DATA, &n, sizeof(n), &id,
+				  &result, &f->err));
+		news += result.is_new;
+		assert_true(index->pending.used <= DRY_CLAIMS_MAX + 1);
+	}
+	assert_int_equal(news, DRY_CLAIMS_MAX + 10);
+	must(f, store_put(f->thread, CHUNK_DATA, &news, sizeof(news), &id,
+			  &result, &f->err));
+	assert_false(result.is_new);
+	must(f, store_put(f->thread, CHUNK_DATA, &held, sizeof(held), &id,
+			  &result, &f->err));
+	assert_false(result.is_new);
+}
+
 /* A pack that is cut short loses its last chunks and no others. */
 static void test_short_pack(void **state)
 {
@@ -324,6 +357,7 @@ int main(void)
 		store_test(test_all_packs_lost),
 		store_test(test_damaged_table),
 		store_test(test_many_strays),
+		store_test(test_dry_is_bounded),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

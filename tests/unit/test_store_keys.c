@@ -123,6 +123,85 @@ static void test_add_remove(void **state)
 	must(f, open_with(f, "second"));
 }
 
+/* ---- an init that was cut off ---- */
+
+static const struct store_create_options first_options = {
+	.passphrase = "first",
+	.passphrase_size = 5,
+	.scrypt = &cheap,
+};
+
+static int create_again(struct fixture *f)
+{
+	struct backend *backend = fixture_backend(f);
+	int r = store_create(backend, &first_options, &f->err);
+
+	backend_close(backend);
+	return r;
+}
+
+static void drop(struct fixture *f, const char *path)
+{
+	must(f, sim_io(f->sim)->ops->unlink(sim_io(f->sim), path, &f->err));
+}
+
+static void test_init_again(void **state)
+{
+	struct fixture *f = *state;
+	struct asked asked = { .passphrase = "first" };
+
+	assert_int_equal(create_again(f), -EEXIST);
+	/* Twice what is left when the power goes before the config. */
+	for (unsigned n = 0; n < 2; n++) {
+		drop(f, FIXTURE_PATH "/config");
+		assert_int_equal(try_open(f, &asked), -ENOENT);
+		assert_non_null(strstr(f->err.text, "run vmsnap init again"));
+		must(f, create_again(f));
+		must(f, open_with(f, "first"));
+		assert_int_equal(f->warnings, 0); /* no slot is left over */
+		fixture_close(f);
+	}
+}
+
+/* No init leaves two slots of one store: this one has lost its config. */
+static void test_init_over_a_store(void **state)
+{
+	struct fixture *f = *state;
+	char hex[SLOT_ID_HEX_SIZE];
+
+	must(f, open_with(f, "first"));
+	must(f,
+	     store_add_key(f->store, "second", 6, &cheap, NULL, hex, &f->err));
+	fixture_close(f);
+	drop(f, FIXTURE_PATH "/config");
+	assert_int_equal(create_again(f), -EEXIST);
+	assert_non_null(strstr(f->err.text, "key add --from"));
+}
+
+static void test_init_over_litter(void **state)
+{
+	static const char *const leaves[] = {
+		"notes", "a0a1a2a3a4a5a6a7a8a9aaabacadaeaf"
+	};
+	struct fixture *f = *state;
+	char path[128];
+
+	drop(f, FIXTURE_PATH "/config");
+	for (size_t n = 0; n < ARRAY_SIZE(leaves); n++) {
+		struct backend *backend = fixture_backend(f);
+
+		snprintf(path, sizeof(path), "keys/%s", leaves[n]);
+		must(f, backend_put_whole(backend, path, "mine", 4, &f->err));
+		backend_close(backend);
+		assert_int_equal(create_again(f), -EEXIST);
+		assert_non_null(strstr(f->err.text, leaves[n]));
+		snprintf(path, sizeof(path), FIXTURE_PATH "/keys/%s",
+			 leaves[n]);
+		drop(f, path);
+	}
+	must(f, create_again(f));
+}
+
 struct counted {
 	unsigned good, bad, open;
 };
@@ -296,6 +375,9 @@ int main(void)
 		store_test(test_passphrase),
 		plain_test(test_plaintext_asks_nobody),
 		store_test(test_add_remove),
+		store_test(test_init_again),
+		store_test(test_init_over_a_store),
+		store_test(test_init_over_litter),
 		store_test(test_damaged_slot),
 		store_test(test_planted_slot),
 		store_test(test_changed_config),

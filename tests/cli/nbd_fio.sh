@@ -36,7 +36,7 @@ serve() {
 }
 run_fio() {
 	fio "$@" >fio-out 2>&1 || {
-		tail -40 fio-out >&2
+		grep -nE 'fio:|verify|rror|err= *[^ 0]' fio-out >&2 || cat fio-out >&2
 		fail "fio: seed $seed"
 	}
 	! grep -q 'verify:' fio-out || { cat fio-out >&2; fail "seed $seed"; }

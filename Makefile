@@ -75,6 +75,21 @@ Q := @
 say = @echo "  $(1)  $(2)"
 endif
 
+# One hint in place of a screen of errors, for the goals that compile.
+missing := $(strip \
+	$(if $(shell command -v $(firstword $(CC)) 2>/dev/null),,$(firstword $(CC))) \
+	$(if $(shell command -v scdoc 2>/dev/null),,scdoc) \
+	$(if $(shell command -v $(PKG_CONFIG) 2>/dev/null),$(foreach pkg,\
+		$(FORMAT_PKGS) $(CLI_PKGS) $(FUSE_PKGS) $(NBD_PKGS),$(shell \
+		$(PKG_CONFIG) --exists $(pkg) 2>/dev/null || echo $(pkg))),\
+		$(PKG_CONFIG)))
+helpers := check-asan check-tsan check-all demo bench fuzz lint clean
+ifneq ($(missing),)
+ifneq ($(filter-out $(helpers),$(or $(MAKECMDGOALS),all)),)
+$(error missing: $(missing). As root, or with sudo: tests/setup build)
+endif
+endif
+
 all: $(PROGRAMS) $(LIBS)
 
 $(BUILD)/obj/%.o: %.c Makefile

@@ -142,6 +142,10 @@ static int take_verb(struct options *out, const char *word, struct err *err)
 	const char *subs[16], *near;
 	size_t count = 0;
 
+	if (!out->group && !strcmp(word, "help")) {
+		out->given[OPT_HELP] = true;
+		return 0;
+	}
 	if (!out->group && is_among(word, verb_groups, VERB_GROUPS)) {
 		out->group = word;
 		return 0;

@@ -8,6 +8,12 @@ expect 0 vmsnap --help
 cp out help
 expect 0 vmsnap -h
 same out help
+expect 0 vmsnap help
+same out help
+expect 0 vmsnap help image
+says '^  image create'
+expect 2 vmsnap help restroe
+errs "did you mean 'restore'"
 man=$TOP/cli/vmsnap.1.scd
 # Verbs: a line of two spaces each, up to the options.
 sed -n '/^Verbs:/,/^Options/p' help | grep '^  [a-z]' >verbs
@@ -19,6 +25,9 @@ while read -r first second rest; do
 	case $first in key | image | pin) verb="$first $second" ;; esac
 	expect 0 vmsnap $verb --help
 	says "^usage: vmsnap $verb"
+	cp out usage
+	expect 0 vmsnap help $verb
+	same out usage
 	[ -z "$(grep -E '.{80}' out help)" ] || fail "$verb: a line is too long"
 	grep -qx "$verb" man-verbs || fail "the man page's synopsis has no $verb"
 	# The synopsis: the same arguments and options, in the same order.

@@ -119,6 +119,7 @@ int cmd_image_map(struct cli *cli, struct err *err)
 struct check {
 	struct cli *cli;
 	json_t *errors; /* NULL: lines of text */
+	bool hurts;     /* one of them hurts what the image holds */
 };
 
 static void tell_breach(void *arg, const char *file, const char *what,
@@ -127,6 +128,7 @@ static void tell_breach(void *arg, const char *file, const char *what,
 	struct check *check = arg;
 	char safe[2048];
 
+	check->hurts |= length > 0;
 	if (check->errors)
 		(void)json_array_append_new(
 			check->errors,
@@ -146,7 +148,7 @@ static int run_check(struct cli *cli, struct vs_io *io, struct err *err)
 {
 	const char *path = cli->options.arguments[0];
 	struct check check = { .cli = cli };
-	bool repair = cli_given(cli, OPT_REPAIR);
+	bool repair = cli_given(cli, OPT_REPAIR), remains;
 	int r, count;
 
 	if (cli_given(cli, OPT_JSON))
@@ -156,19 +158,24 @@ static int run_check(struct cli *cli, struct vs_io *io, struct err *err)
 		json_decref(check.errors);
 		return count;
 	}
+	/* A superblock's twin is mended from the other, and all is there. */
+	remains = repair ? check.hurts : count > 0;
 	if (check.errors) {
-		r = json_say(json_pack("{s:s, s:o, s:b, s:o}", "type",
+		r = json_say(json_pack("{s:s, s:o, s:b, s:b, s:o}", "type",
 				       "image-check", "file", json_text(path),
-				       "repair", repair, "errors",
-				       check.errors),
+				       "repair", repair, "damaged", remains,
+				       "errors", check.errors),
 			     err);
 		if (r < 0)
 			return r;
 	} else if (cli_talks(cli)) {
 		say("%d error%s%s\n", count, count == 1 ? "" : "s",
-		    count && repair ? ", mended where they could be" : "");
+		    !count || !repair ? ""
+		    : remains ? ", mended where that could be; what it says "
+				"they hurt is lost"
+			      : ", mended; nothing is lost");
 	}
-	return count ? STATUS_CORRUPT : STATUS_DONE;
+	return remains ? STATUS_CORRUPT : STATUS_DONE;
 }
 
 int cmd_image_check(struct cli *cli, struct err *err)

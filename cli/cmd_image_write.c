@@ -41,10 +41,10 @@ static int tell_absorbed(const struct cli *cli, const char *path,
 		    s->label, short_id(id, &s->id));
 	else
 		say("%s: ", escape_name(safe, sizeof(safe), path));
-	say("%s read, %s new in %llu chunks, %s stored, %.1f s\n",
+	say("%s read, %s new in %llu chunk%s, %s stored, %.1f s\n",
 	    size_text(a, t->scanned_bytes), size_text(b, t->new_content_bytes),
-	    (unsigned long long)t->new_chunks, size_text(c, t->stored_bytes),
-	    (double)t->elapsed_us / 1e6);
+	    (unsigned long long)t->new_chunks, t->new_chunks == 1 ? "" : "s",
+	    size_text(c, t->stored_bytes), (double)t->elapsed_us / 1e6);
 	return 0;
 }
 

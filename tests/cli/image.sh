@@ -165,7 +165,19 @@ expect 0 vmsnap restore guest guest.out
 same guest.raw guest.out
 poke x.vsi 100 XXXX
 expect 3 vmsnap image check x.vsi
+says 'superblock A is damaged'
+expect 3 vmsnap image check x.vsi --json
+holds "d['damaged'] and not d['repair'] and len(d['errors']) == 1"
+expect 0 vmsnap image check x.vsi --repair
+says '1 error, mended; nothing is lost'
+expect 0 vmsnap image check x.vsi
+says '^0 errors$'
+# What is lost stays a failure of the run that mended the rest.
+poke x.vsi 100 XXXX
+mv x.vsi.1 away
 expect 3 vmsnap image check x.vsi --repair
+says '2 errors, mended where'
+mv away x.vsi.1
 expect 0 vmsnap image check x.vsi
 poke x.vsi 100 XXXX
 poke x.vsi 4196 XXXX

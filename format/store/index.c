@@ -198,6 +198,9 @@ static int copies_collect(struct index *index, struct sealer *sealer,
 
 		r = table_find(table, sealer, id, &entry,
 			       first_error ? NULL : err);
+		if (r == -EBADMSG)
+			atomic_store(&index->set.tables[n]->has_bad_block,
+				     true);
 		if (r < 0 && !first_error)
 			first_error = r;
 		if (r > 0 &&

@@ -85,6 +85,12 @@ bool index_names_pack(struct index *index, const struct id *pack);
 int index_packs(struct index *index,
 		int (*fn)(void *arg, const struct table_pack *pack), void *arg);
 
+/* Each pack that is named by a table in which a look-up has met a damaged
+ * block; non-zero stops. */
+int index_packs_in_doubt(struct index *index,
+			 int (*fn)(void *arg, const struct table_pack *pack),
+			 void *arg);
+
 /* More new entries than should wait in memory? Then index_flush(). */
 bool index_wants_flush(struct index *index);
 /* How many wait. */

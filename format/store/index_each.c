@@ -78,6 +78,26 @@ int index_packs(struct index *index,
 	return r;
 }
 
+int index_packs_in_doubt(struct index *index,
+			 int (*fn)(void *arg, const struct table_pack *pack),
+			 void *arg)
+{
+	struct index_tables set;
+	struct id_set seen = { 0 };
+	int r = index_tables_get(index, &set, NULL);
+
+	for (size_t n = 0; n < set.count && r == 0; n++) {
+		const struct table *table = set.tables[n]->table;
+
+		if (atomic_load(&set.tables[n]->has_bad_block))
+			r = packs_each(table_pack(table, 0),
+				       table_pack_count(table), &seen, fn, arg);
+	}
+	index_tables_put(&set);
+	id_set_release(&seen);
+	return r;
+}
+
 static int equals(void *arg, const struct table_pack *pack)
 {
 	return id_equal(arg, &pack->id);

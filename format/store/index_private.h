@@ -25,7 +25,8 @@
 struct index_table {
 	struct table *table;
 	atomic_uint refs;
-	bool unmergeable; /* can't be read through; by flush_lock */
+	bool unmergeable;          /* can't be read through; by flush_lock */
+	atomic_bool has_bad_block; /* met by a look-up */
 };
 
 struct index_tables {

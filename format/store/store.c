@@ -224,6 +224,7 @@ int store_open(struct store **out, struct backend *backend,
 	store->warn_arg = options->warn_arg;
 	store->put_bytes_before =
 		__atomic_load_n(&backend->put_bytes, __ATOMIC_RELAXED);
+	pthread_mutex_init(&store->mend_lock, NULL);
 	pthread_mutex_init(&store->warn_lock, NULL);
 	pthread_mutex_init(&store->flush_lock, NULL);
 	pthread_mutex_init(&store->names_lock, NULL);
@@ -251,6 +252,7 @@ void store_close(struct store *store)
 		free(store->damage[n].object);
 	free(store->damage);
 	backend_close(store->backend);
+	pthread_mutex_destroy(&store->mend_lock);
 	pthread_mutex_destroy(&store->warn_lock);
 	pthread_mutex_destroy(&store->flush_lock);
 	pthread_mutex_destroy(&store->names_lock);

@@ -137,6 +137,76 @@ static int adopt_pack(struct store *store, struct sealer *sealer,
 	return r;
 }
 
+/* ---- for readers: a table with a damaged block ---- */
+
+struct asking {
+	struct store *store;
+	struct sealer *sealer;
+	bool full;
+};
+
+/* Of a pack's entries those that no table can tell any more. */
+static uint32_t keep_unknown(struct asking *asking, struct entry *entries,
+			     uint32_t count)
+{
+	struct place place;
+	uint32_t kept = 0;
+
+	for (uint32_t n = 0; n < count; n++) {
+		if (index_find(asking->store->index, asking->sealer,
+			       &entries[n].id, &place, NULL) == -EBADMSG)
+			entries[kept++] = entries[n];
+	}
+	return kept;
+}
+
+static int ask_pack(void *arg, const struct table_pack *pack)
+{
+	struct asking *asking = arg;
+	struct store *store = asking->store;
+	struct bytes directory = { 0 };
+	struct entry *entries;
+	struct pack_info info;
+	uint32_t count;
+
+	asking->full = index_waiting(store->index) >= ADOPT_WAITING_MAX;
+	if (asking->full)
+		return 1;
+	if (pack_read_directory(store->backend, asking->sealer,
+				&store->config.store, store->masters.data_key,
+				&pack->id, &info, &directory, NULL) == 0) {
+		entries = (struct entry *)directory.data;
+		count = keep_unknown(asking, entries, info.count);
+		if (count)
+			index_add_pack(store->index, &pack->id, info.size_bytes,
+				       entries, count, NULL);
+	}
+	bytes_release(&directory);
+	return 0;
+}
+
+void store_ask_packs(struct store *store, struct sealer *sealer,
+		     const struct err *why)
+{
+	struct asking asking = { .store = store, .sealer = sealer };
+
+	pthread_mutex_lock(&store->mend_lock);
+	if (!store->mended) {
+		store_warn(store,
+			   "%s: the packs that this table names are asked "
+			   "instead; run vmsnap check to learn what is damaged",
+			   why->text);
+		index_packs_in_doubt(store->index, ask_pack, &asking);
+		if (asking.full)
+			store_warn(store, "too much of it is damaged: not all "
+					  "packs were asked");
+	}
+	store->mended = true;
+	pthread_mutex_unlock(&store->mend_lock);
+}
+
+/* ---- the whole ---- */
+
 /* In a store that can't be written to, what is adopted stays in memory. */
 static int adopt_room(struct store *store, struct sealer *sealer, bool *full,
 		      struct err *err)

@@ -78,6 +78,10 @@ struct store {
 	uint64_t dry_bytes; /* atomic */
 	bool told_of_copy;  /* atomic */
 
+	pthread_mutex_t
+		mend_lock; /* guards the next one; nothing else is held */
+	bool mended;       /* packs in doubt were asked */
+
 	pthread_mutex_t warn_lock;  /* one warning at a time */
 	pthread_mutex_t flush_lock; /* guards the two below */
 	bool adopted;
@@ -143,6 +147,14 @@ int store_read_condemned(struct store *store, struct sealer *sealer,
  * table names and that are not there. */
 int store_adopt_packs(struct store *store, struct sealer *sealer,
 		      struct id_list *absent, struct err *err);
+
+/*
+ * A look-up by a reader has met a damaged block of a table: what the packs of
+ * that table hold and no table can say any more is taken from the packs
+ * themselves, in memory and once.
+ */
+void store_ask_packs(struct store *store, struct sealer *sealer,
+		     const struct err *why);
 
 /* store_keys.c */
 int store_unlock(struct store *store, const struct store_options *options,

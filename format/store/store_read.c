@@ -31,6 +31,21 @@ int store_refresh(struct store_thread *thread, struct err *err)
 	return index_load(thread->store->index, thread->sealer, err);
 }
 
+/* As index_find(); a damaged block of a table is not the end of it. */
+static int find(struct store_thread *thread, const struct id *id,
+		struct place *out, struct err *err)
+{
+	struct store *store = thread->store;
+	struct err why; /* set where a look-up fails, and read only then */
+	int r = index_find(store->index, thread->sealer, id, out, &why);
+
+	if (r == -EBADMSG && store->mode == STORE_READ && !store->tolerant) {
+		store_ask_packs(store, thread->sealer, &why);
+		r = index_find(store->index, thread->sealer, id, out, &why);
+	}
+	return r < 0 ? err_set(err, r, "%s", why.text) : r;
+}
+
 /* ---- one chunk from its bytes ---- */
 
 static int pack_key(struct store_thread *thread, const struct id *pack,
@@ -300,8 +315,7 @@ static void locate(struct store_thread *thread, struct store_read *read,
 	read->err.code = 0;
 	read->err.text[0] = '\0';
 	at->read = read;
-	r = index_find(thread->store->index, thread->sealer, &read->id,
-		       &at->place, &read->err);
+	r = find(thread, &read->id, &at->place, &read->err);
 	if (r == 0) {
 		hex_encode(hex, read->id.b, ID_SIZE);
 		r = err_set(&read->err, -EBADMSG,
@@ -380,8 +394,7 @@ int store_get(struct store_thread *thread, enum chunk_kind kind,
 	char hex[ID_HEX_SIZE];
 	int r;
 
-	r = index_find(thread->store->index, thread->sealer, id, &at.place,
-		       err);
+	r = find(thread, id, &at.place, err);
 	if (r < 0)
 		return r;
 	hex_encode(hex, id->b, ID_SIZE);

@@ -33,6 +33,16 @@ expect 0 vmsnap check --read-data
 silent err
 for name in a b c; do vmsnap verify -q $name; done
 
+# The midst of it, which is read when a chunk is looked for.
+rm -r store out.raw
+cp -a good store
+poke "store/tables/$first" 5000 X
+expect 0 vmsnap restore a out.raw
+errs "warning: .*$first.*block 0 .*asked instead"
+same a.raw out.raw
+expect 3 vmsnap check
+errs "$first.*block 0"
+
 # A pack is gone: the next backup of the same disk stores anew what it held.
 rm -r store
 cp -a good store

@@ -219,6 +219,34 @@ static void test_damaged_table(void **state)
 		assert_int_equal(fixture_get(f, n, &ids[n]), 0);
 }
 
+/* One block of a table: its packs say what it said. */
+static void test_damaged_block(void **state)
+{
+	struct fixture *f = *state;
+	struct fixture_leaves packs;
+	struct id ids[CHUNKS];
+	char path[160];
+
+	store_twice(f, ids, false);
+	table_path(f, 0, path);
+	assert_int_equal(sim_flip(f->sim, path, 4096 + 30, 3), 0);
+	fixture_open(f, STORE_READ);
+	assert_int_equal(f->warnings, 0);
+	for (unsigned n = 0; n < CHUNKS; n++)
+		assert_int_equal(fixture_get(f, n, &ids[n]), 0);
+	assert_int_equal(f->warnings, 1);
+	assert_non_null(strstr(f->warning, "block 0"));
+	fixture_close(f);
+
+	/* Without its pack nothing helps, and that is told with the table. */
+	packs = fixture_list(f, "packs");
+	pack_path(&packs, 0, path);
+	unlink_object(f, path);
+	fixture_open(f, STORE_READ);
+	assert_int_equal(fixture_get(f, 0, &ids[0]), -EBADMSG);
+	assert_non_null(strstr(f->err.text, "block 0"));
+}
+
 #define MANY (INDEX_FLUSH_ENTRIES + 40000u)
 
 /* All tables gone: what is taken in again does not gather in memory. */
@@ -356,6 +384,7 @@ int main(void)
 		store_test(test_lost_pack_stored_again),
 		store_test(test_all_packs_lost),
 		store_test(test_damaged_table),
+		store_test(test_damaged_block),
 		store_test(test_many_strays),
 		store_test(test_dry_is_bounded),
 	};

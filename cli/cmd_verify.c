@@ -54,12 +54,13 @@ static json_t *json_damaged(const struct vms_verify_result *result)
 		const struct vms_verify_disk *disk = &result->disks[i];
 		json_t *ranges =
 			json_ranges(disk->damaged.ranges, disk->damaged.count);
-		json_t *range;
-		size_t k;
+		bool failed = !ranges;
 
-		json_array_foreach(ranges, k, range) json_object_set_new(
-			range, "disk", json_text(disk->name));
-		if (!ranges || json_array_extend(out, ranges) < 0) {
+		for (size_t k = 0; k < json_array_size(ranges); k++)
+			failed |= json_object_set_new(
+					  json_array_get(ranges, k), "disk",
+					  json_text(disk->name)) < 0;
+		if (failed || json_array_extend(out, ranges) < 0) {
 			json_decref(out);
 			out = NULL;
 		}

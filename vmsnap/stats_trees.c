@@ -12,6 +12,12 @@
 
 #include "vmsnap/stats.h"
 
+static void advance(struct stats *stats, uint64_t bytes)
+{
+	if (stats->progress)
+		progress_add(&stats->progress->done_bytes, bytes);
+}
+
 /* 1, or 0 when it can't be read (that is counted). */
 static int node_load(struct stats *stats, unsigned level, const struct id *id,
 		     bool tell, struct id ids[NODE_FANOUT], struct err *err)
@@ -117,19 +123,27 @@ static int hand_on(struct stats *stats, unsigned level,
 	return 0;
 }
 
-/* A chunk or node of one level hands on to the one below only. */
-static int hand_on_all(struct stats *stats, struct err *err)
+/* A chunk or node of one level hands on to the one below only. As progress it
+ * counts for as much as the way up: `logical` bytes. */
+static int hand_on_all(struct stats *stats, uint64_t logical, struct err *err)
 {
+	uint64_t nodes = 0, share;
 	int r = 0;
 
+	for (unsigned level = 1; level <= TREE_LEVELS_MAX; level++)
+		nodes += stats->levels[level].count;
+	share = nodes ? logical / nodes : 0;
 	for (unsigned level = TREE_LEVELS_MAX; level > 0; level--) {
 		const struct node_map *map = &stats->levels[level];
 
 		for (size_t n = 0; n < map->capacity && !r; n++) {
-			if (!id_is_null(&map->slots[n].id))
-				r = hand_on(stats, level, &map->slots[n], err);
+			if (id_is_null(&map->slots[n].id))
+				continue;
+			r = hand_on(stats, level, &map->slots[n], err);
+			advance(stats, share);
 		}
 	}
+	advance(stats, logical - share * nodes);
 	return r;
 }
 
@@ -203,14 +217,21 @@ static int disk_add(struct stats *stats, const struct volume *volume,
 int stats_trees(struct stats *stats, const struct vms_snapshot_list *list,
 		struct err *err)
 {
+	uint64_t logical = 0;
 	int r = 0;
 
+	for (size_t n = 0; n < list->count; n++)
+		logical += stats->out->snapshots[n].logical_bytes;
+	if (stats->progress)
+		progress_add(&stats->progress->total_bytes, 2 * logical);
 	for (size_t n = 0; n < list->count && !r; n++) {
 		const struct snapshot *snapshot = &list->snapshots[n];
 
-		for (size_t k = 0; k < snapshot->volume_count && !r; k++)
+		for (size_t k = 0; k < snapshot->volume_count && !r; k++) {
 			r = disk_add(stats, &snapshot->volumes[k], (uint32_t)n,
 				     &stats->out->snapshots[n].data_bytes, err);
+			advance(stats, snapshot->volumes[k].size_bytes);
+		}
 	}
-	return r ? r : hand_on_all(stats, err);
+	return r ? r : hand_on_all(stats, logical, err);
 }

@@ -25,6 +25,14 @@ assert lines[-1]["done_bytes"] == lines[-1]["total_bytes"] > 0, lines[-1]
 EOF
 expect 0 vmsnap verify vm --progress json
 expect 0 vmsnap check --read-data --progress json
+# Of the disks' bytes, once up the trees and once down.
+expect 0 vmsnap stats --progress json
+python3 - <<'EOF'
+import json
+last = [json.loads(line) for line in open("err")][-1]
+assert last["verb"] == "stats", last
+assert last["done_bytes"] == last["total_bytes"] == 2 * 3 * 9000000, last
+EOF
 expect 0 vmsnap -q backup vm d.raw
 silent out
 silent err

@@ -80,6 +80,7 @@ struct map_cache {
 	size_t dirty;       /* of all layers */
 	size_t dirty_limit; /* who would make more waits for a checkpoint */
 	struct map_page *newest, *oldest;
+	struct map_page *unused; /* no page now, chained by `older` */
 };
 
 int map_cache_init(struct map_cache *cache, size_t memory_bytes,

@@ -44,6 +44,12 @@ void map_cache_release(struct map_cache *cache)
 		cache->newest = page->older;
 		free(page);
 	}
+	while (cache->unused) {
+		struct map_page *page = cache->unused;
+
+		cache->unused = page->older;
+		free(page);
+	}
 	free(cache->buckets);
 	memset(cache, 0, sizeof(*cache));
 }
@@ -90,7 +96,8 @@ static void page_drop(struct map_page *page)
 	*at = page->hash_next;
 	unlink_use(cache, page);
 	cache->count--;
-	free(page);
+	page->older = cache->unused;
+	cache->unused = page;
 }
 
 static bool may_evict(const struct map_page *page)
@@ -172,6 +179,19 @@ struct map_page *map_page_find(struct layer *layer, uint32_t page)
 	return at;
 }
 
+/* Zeroed. Pages are kept for the next one: freed by one thread and allocated
+ * by another they would spread over the allocator's arenas, past our bound. */
+static struct map_page *page_new(struct map_cache *cache)
+{
+	struct map_page *page = cache->unused;
+
+	if (!page)
+		return calloc(1, sizeof(*page));
+	cache->unused = page->older;
+	memset(page, 0, sizeof(*page));
+	return page;
+}
+
 static struct map_page *page_add(struct layer *layer, uint32_t number)
 {
 	struct map_cache *cache = &layer->image->map;
@@ -180,7 +200,7 @@ static struct map_page *page_add(struct layer *layer, uint32_t number)
 
 	if (cache->count >= cache->max)
 		evict(cache);
-	page = calloc(1, sizeof(*page));
+	page = page_new(cache);
 	if (!page)
 		return NULL;
 	page->layer = layer;

@@ -47,6 +47,14 @@ void live_pin_missing(const struct err *why,
 int live_pin_delete(struct vms *vms, const struct image_base_info *info,
 		    struct err *err);
 
+/* Sabotage, for the crash simulation's own test; 0 in real life. */
+enum live_sabotage {
+	LIVE_SABOTAGE_OLD_PIN_FIRST = 1 << 0,
+	LIVE_SABOTAGE_NO_NOTE = 1 << 1,
+	LIVE_SABOTAGE_TIDY_FIRST = 1 << 2,
+};
+extern unsigned live_sabotage;
+
 /* ---- live_swap.c ---- */
 
 /*

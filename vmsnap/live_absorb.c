@@ -233,6 +233,8 @@ static int change_base(struct absorb *absorb, struct err *err)
 		(void)live_swap_end(live->vms, live->io, live->path, NULL);
 		return r;
 	}
+	if (live_sabotage & LIVE_SABOTAGE_OLD_PIN_FIRST)
+		(void)live_pin_delete(live->vms, &live->info, NULL);
 	return swap(absorb, err);
 }
 
@@ -245,6 +247,9 @@ static int run(struct absorb *absorb, void (*sealed)(void *arg, uint64_t layer),
 	struct snapshot_totals *totals = &absorb->snapshot.totals;
 	int r = begin_snapshot(absorb, err);
 
+	if (live_sabotage & LIVE_SABOTAGE_TIDY_FIRST)
+		live_swap_tidy(absorb->live, absorb->how->warn,
+			       absorb->how->warn_arg);
 	if (!r)
 		r = seal(absorb, sealed, arg, err);
 	if (!r)

@@ -13,13 +13,15 @@
 
 #include "vmsnap/live.h"
 
+unsigned live_sabotage;
+
 int live_swap_begin(struct vms_live *live, uint64_t layer,
 		    const struct volume *volume, const struct id *snapshot,
 		    struct image_base_info *info, struct err *err)
 {
 	int r = random_fill(info->pin, sizeof(info->pin), err);
 
-	if (!r)
+	if (!r && !(live_sabotage & LIVE_SABOTAGE_NO_NOTE))
 		r = image_write_swap_note(live->io, live->path, layer, info,
 					  err);
 	if (!r)

@@ -50,14 +50,28 @@ static int swap_stack(struct image *image, size_t gone, struct base_ref *ref)
 	return stack ? 0 : -ENOMEM;
 }
 
+struct removal {
+	struct vs_io *io;
+	uint64_t first; /* that stays */
+};
+
 static int remove_old(void *arg, uint64_t number, const char *path,
 		      struct err *err)
 {
-	struct image *image = arg;
+	const struct removal *removal = arg;
 
-	return number < image->head.first_layer
-		       ? image->io->ops->unlink(image->io, path, err)
+	return number < removal->first
+		       ? removal->io->ops->unlink(removal->io, path, err)
 		       : 0;
+}
+
+/* The next open does what fails here. */
+static void remove_below(struct image *image, uint64_t first)
+{
+	struct removal removal = { image->io, first };
+
+	(void)image_each_layer_file(image->io, image->path, remove_old,
+				    &removal, NULL);
 }
 
 static int swap_locked(struct image *image, uint64_t layer,
@@ -79,6 +93,8 @@ static int swap_locked(struct image *image, uint64_t layer,
 	if (r < 0)
 		return err_set(err, r, "image '%s': layer %llu is not sealed",
 			       image->path, (unsigned long long)layer);
+	if (image_sabotage & SABOTAGE_LAYERS_FIRST)
+		remove_below(image, first + gone);
 	r = write_head(image, first + gone, info, err);
 	if (r < 0)
 		return r;
@@ -87,9 +103,7 @@ static int swap_locked(struct image *image, uint64_t layer,
 		return err_set(
 			err, r,
 			"out of memory for the new base; it counts when the image is opened again");
-	/* The next open does what fails here. */
-	(void)image_each_layer_file(image->io, image->path, remove_old, image,
-				    NULL);
+	remove_below(image, first + gone);
 	return 0;
 }
 

@@ -17,6 +17,7 @@
 #include <pthread.h>
 
 #include "format/base/base.h"
+#include "format/image/image_sabotage.h"
 #include "format/image/layout.h"
 
 /* A page of the map: eight sectors, 4 KiB of the file. */
@@ -35,23 +36,6 @@
 #define FREED_MAX          65536u
 #define SEQUENCE_GAP       (1ULL << 20) /* above the records of any ring */
 #define JOURNAL_DEFAULT    (2u << 20)
-
-/* Sabotage, for the crash simulation's own test; 0 in real life. */
-enum image_sabotage {
-	SABOTAGE_NO_DATA_SYNC = 1 << 0,
-	SABOTAGE_RECORD_FIRST = 1 << 1,
-	SABOTAGE_BIT_EARLY = 1 << 2,
-	SABOTAGE_STALE_PAGE = 1 << 3,
-	SABOTAGE_SEAL_LEAK = 1 << 4,
-	SABOTAGE_NO_CHECK = 1 << 5,
-	SABOTAGE_NO_CONFIRM = 1 << 6,
-	SABOTAGE_CHECK_BUSY = 1 << 7,
-};
-extern unsigned image_sabotage;
-/* Of new layers; a test makes it small. */
-extern uint64_t image_journal_length;
-/* Where their first record goes; a test lets it be near the ring's end. */
-extern uint64_t image_journal_position;
 
 struct layer;
 struct part;

@@ -70,7 +70,7 @@ truncate -s 5000001 "$a" || fail "the size that it has is refused"
 same a.new "$a"
 
 # At random: written, punched, made zeros, mapped, synced; held against bytes.
-cat >random.py <<'P'
+cat >random_io.py <<'P'
 import ctypes, mmap, os, random, sys
 path, model_path, seed = sys.argv[1], sys.argv[2], int(sys.argv[3])
 libc = ctypes.CDLL(None, use_errno=True)
@@ -127,12 +127,12 @@ os.pwrite(fd, model, 0)
 P
 for seed in 1 2; do
 	cp a.new model
-	python3 random.py "$a" model $seed
+	python3 random_io.py "$a" model $seed
 	mv model.new a.new
 	same a.new "$a"
 done
 cp b.raw model
-python3 random.py "$b" model 3
+python3 random_io.py "$b" model 3
 bare
 
 # It ends, and was never there.

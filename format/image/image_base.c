@@ -13,16 +13,12 @@ static int write_head(struct image *image, uint64_t first,
 		      const struct image_base_info *info, struct err *err)
 {
 	struct head next = image->head;
-	int r;
 
 	next.first_layer = first;
 	next.last_known = max_u64(next.last_known, first);
 	next.base = *info;
 	next.base.present = true;
-	r = head_write(image->io, image->file, image->path, &next, err);
-	if (!r)
-		image->head = next;
-	return r;
+	return image_write_head(image, &next, err);
 }
 
 static void publish(struct image *image, struct stack *stack, size_t gone)
@@ -140,9 +136,7 @@ int image_settle_head(struct image *image, struct err *err)
 		return r;
 	pthread_mutex_lock(&image->commit_lock);
 	next = image->head;
-	r = head_write(image->io, image->file, image->path, &next, err);
-	if (!r)
-		image->head = next;
+	r = image_write_head(image, &next, err);
 	pthread_mutex_unlock(&image->commit_lock);
 	return r;
 }

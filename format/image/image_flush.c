@@ -462,12 +462,28 @@ int image_confirm(struct image *image, struct layer *layer)
 	return r;
 }
 
+int image_write_head(struct image *image, struct head *next, struct err *err)
+{
+	int r = head_write(image->io, image->file, image->path, next, err);
+
+	image->head_unsure = r < 0;
+	if (!r)
+		image->head = *next;
+	return r;
+}
+
+int image_make_head_sure(struct image *image, struct err *err)
+{
+	struct head again = image->head;
+
+	return image->head_unsure ? image_write_head(image, &again, err) : 0;
+}
+
 int image_commit(struct image *image, struct stack *stack, size_t count,
 		 struct err *err)
 {
-	int r = 0;
+	int r = image_make_head_sure(image, err);
 
-	(void)image;
 	for (size_t i = 0; !r && i < count; i++) {
 		struct layer *layer = stack->layers[i];
 
@@ -480,7 +496,7 @@ int image_commit(struct image *image, struct stack *stack, size_t count,
 int image_checkpoint(struct image *image, struct err *err)
 {
 	struct stack *stack;
-	int r = 0;
+	int r = image_make_head_sure(image, err);
 
 	image_lock(image);
 	stack = stack_get(image->stack);

@@ -410,6 +410,11 @@ bool helper_run_inline(struct image *image);
 
 /* ---- making things durable ---- */
 
+/* image_flush.c: the head is this one from now on. By commit_lock. */
+int image_write_head(struct image *image, struct head *next, struct err *err);
+/* After one that failed: the head that counts here is on the disk too, before
+ * anything is called durable. By commit_lock. */
+int image_make_head_sure(struct image *image, struct err *err);
 /*
  * All layers from the lowest that isn't sealed up to layers[count - 1]:
  * flushed, in order. By commit_lock.
@@ -446,6 +451,7 @@ struct image {
 
 	pthread_mutex_t commit_lock;
 	struct head head;
+	bool head_unsure; /* a write failed: the disk may have another one */
 
 	pthread_mutex_t lock;
 	struct layer *prepared; /* the next top, or NULL */

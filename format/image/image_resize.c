@@ -71,12 +71,10 @@ int image_resize(struct image *image, uint64_t size_bytes, struct err *err)
 	pthread_mutex_lock(&image->commit_lock);
 	next = image->head;
 	next.size_bytes = size_bytes;
-	r = head_write(image->io, image->file, image->path, &next, err);
-	if (!r) {
-		image->head = next;
+	r = image_write_head(image, &next, err);
+	if (!r)
 		__atomic_store_n(&image->size_bytes, size_bytes,
 				 __ATOMIC_RELAXED);
-	}
 	pthread_mutex_unlock(&image->commit_lock);
 	return r;
 }

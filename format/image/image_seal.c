@@ -96,15 +96,11 @@ int image_seal(struct image *image, uint64_t *layer, struct err *err)
 static int know_layers(struct image *image, uint64_t number, struct err *err)
 {
 	struct head next = image->head;
-	int r;
 
 	if (next.last_known >= number)
 		return 0;
 	next.last_known = number;
-	r = head_write(image->io, image->file, image->path, &next, err);
-	if (!r)
-		image->head = next;
-	return r;
+	return image_write_head(image, &next, err);
 }
 
 /* The exact end, so that a file that was cut off shows. */
@@ -153,7 +149,7 @@ static bool has_writers(struct layer *layer)
 int image_finish_seals(struct image *image, uint64_t number, struct err *err)
 {
 	struct stack *stack;
-	int r = 0;
+	int r = image_make_head_sure(image, err);
 
 	image_lock(image);
 	stack = stack_get(image->stack);

@@ -179,9 +179,11 @@ static bool complete(struct life *life, struct flight *flight)
 						 first, count);
 	case IMAGE_FLUSH:
 		totals.flushes++;
-		if (!failed)
-			model_durable(life->model, flight->order, 0,
-				      MODEL_SECTORS_MAX);
+		if (failed)
+			return true;
+		model_durable(life->model, flight->order, 0, MODEL_SECTORS_MAX);
+		/* What resizes wanted that failed is no more to be seen. */
+		life->other_size_count = 0;
 		return true;
 	case IMAGE_WRITE:
 	case IMAGE_DISCARD:

@@ -155,6 +155,45 @@ static void test_failed_flush(void **state)
 	failed_flush(false);
 }
 
+/* A head that was not written for sure is written anew before a flush. */
+static void test_failed_resize(void **state)
+{
+	unsigned failed = 0;
+
+	(void)state;
+	for (uint64_t n = 1; n < 12; n++) {
+		struct rig rig;
+		int r;
+
+		make_rig(&rig, false);
+		do_write(&rig, SIZE - UNIT, UNIT, 1);
+		assert_int_equal(image_flush(rig.queue), 0);
+		sim_fail_at(rig.sim, sim_count(rig.sim).ops + n, -EIO, false);
+		r = image_resize(rig.image, SIZE - UNIT, &err);
+		sim_fail_at(rig.sim, 0, 0, false);
+		if (!r) {
+			free_rig(&rig);
+			continue;
+		}
+		assert_int_equal(image_size(rig.image), SIZE);
+		pattern_fill(rig.model + SIZE - UNIT, UNIT, SIZE - UNIT, 2);
+		r = image_write(rig.queue, rig.model + SIZE - UNIT, UNIT,
+				SIZE - UNIT);
+		if (!r)
+			r = image_flush(rig.queue);
+		image_queue_free(rig.queue);
+		image_close(rig.image, NULL);
+		open_rig(&rig, IMAGE_READ_WRITE);
+		if (!r) {
+			failed++;
+			assert_int_equal(image_size(rig.image), SIZE);
+			compare(&rig);
+		}
+		free_rig(&rig);
+	}
+	assert_true(failed >= 2); /* the head's write, its sync */
+}
+
 /* A record that could not be written is written again. */
 static void failed_record(bool two_syncs)
 {
@@ -406,6 +445,7 @@ int main(void)
 		cmocka_unit_test(test_full),
 		cmocka_unit_test(test_errors),
 		cmocka_unit_test(test_failed_flush),
+		cmocka_unit_test(test_failed_resize),
 		cmocka_unit_test(test_failed_record),
 		cmocka_unit_test(test_base_fails),
 		cmocka_unit_test(test_bad_sector),

@@ -476,7 +476,9 @@ int image_make_head_sure(struct image *image, struct err *err)
 {
 	struct head again = image->head;
 
-	return image->head_unsure ? image_write_head(image, &again, err) : 0;
+	if (!image->head_unsure || image_sabotage & SABOTAGE_HEAD_UNSURE)
+		return 0;
+	return image_write_head(image, &again, err);
 }
 
 int image_commit(struct image *image, struct stack *stack, size_t count,

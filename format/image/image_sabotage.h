@@ -16,6 +16,7 @@ enum image_sabotage {
 	SABOTAGE_NO_CONFIRM = 1 << 6,
 	SABOTAGE_CHECK_BUSY = 1 << 7,
 	SABOTAGE_LAYERS_FIRST = 1 << 8,
+	SABOTAGE_HEAD_UNSURE = 1 << 9,
 };
 extern unsigned image_sabotage;
 /* Of new layers; a test makes it small. */

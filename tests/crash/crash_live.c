@@ -31,7 +31,7 @@
 #define SECTORS        (SIZE / 512u)
 #define SAVED_MAX      24u
 #define SEEDS_A_LIFE   5u
-#define SABOTAGE_LIVES 300u
+#define SABOTAGE_LIVES 3000u
 
 /* A snapshot that was tried: what the image was at its seal. */
 struct saved {
@@ -609,7 +609,7 @@ static int all_sabotage(struct life *life)
 	return sabotage(life, LIVE_SABOTAGE_OLD_PIN_FIRST, 0,
 			"the old pin gone before the swap") |
 	       sabotage(life, LIVE_SABOTAGE_NO_NOTE, 0, "no note") |
-	       sabotage(life, LIVE_SABOTAGE_TIDY_FIRST, 0,
+	       sabotage(life, LIVE_SABOTAGE_TIDY_FIRST, SABOTAGE_HEAD_UNSURE,
 			"a pin dropped by a head that is not durable") |
 	       sabotage(life, 0, SABOTAGE_LAYERS_FIRST,
 			"layers gone before the head is durable");

@@ -61,6 +61,11 @@ void seal_watch_start(void)
 		memset(watch.seals, 0, watch.capacity * sizeof(*watch.seals));
 }
 
+void seal_watch_stop(void)
+{
+	watch.on = false;
+}
+
 uint64_t seal_watch_seals(void)
 {
 	return watch.count;

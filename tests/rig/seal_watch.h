@@ -13,6 +13,9 @@
 
 /* Forget all, and watch from now on. */
 void seal_watch_start(void);
+/* No more: what was counted stays. A context that is freed is not forgotten, so
+ * who makes them without end must not be watched. */
+void seal_watch_stop(void);
 /* Pairs of key and nonce that were used since. */
 uint64_t seal_watch_seals(void);
 /* How many of the seals repeated a pair for something else. */

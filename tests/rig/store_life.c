@@ -547,6 +547,7 @@ static void count(struct world *w)
 	for (unsigned n = 0; n < w->key_count; n++)
 		w->counts.removed += w->keys[n].known == GONE;
 	w->counts.seals = seal_watch_seals();
+	seal_watch_stop();
 }
 
 enum check store_life(struct world *w, uint64_t seed, enum sabotage sabotage,

@@ -47,6 +47,7 @@ VMSNAP_SRC := $(wildcard vmsnap/*.c)
 CLI_SRC := $(wildcard cli/*.c)
 FUSE_SRC := $(wildcard fuse/*.c)
 NBD_SRC := $(wildcard nbd/*.c)
+AGENT_SRC := $(wildcard kvm-agent/*.c kvm-agent/*/*.c)
 RIG_SRC := $(wildcard tests/sim/*.c tests/rig/*.c)
 UNIT_SRC := $(wildcard tests/unit/test_*.c)
 CRASH_SRC := $(wildcard tests/crash/crash_*.c)
@@ -58,6 +59,7 @@ bin = $(patsubst tests/%.c,$(BUILD)/tests/%,$(1))
 
 LIB_FORMAT := $(BUILD)/libvmsnap-format.a
 LIB_VMSNAP := $(BUILD)/libvmsnap.a
+LIB_AGENT := $(BUILD)/libkvm-agent.a
 LIB_RIG := $(BUILD)/librig.a
 LIBS := $(LIB_VMSNAP) $(LIB_FORMAT)
 NEEDED := $(call pkg_libs,$(FORMAT_PKGS) $(ENGINE_PKGS))
@@ -105,8 +107,9 @@ $(call obj,$(NBD_SRC)): ALL_CFLAGS += \
 
 $(LIB_FORMAT): $(call obj,$(FORMAT_SRC))
 $(LIB_VMSNAP): $(call obj,$(VMSNAP_SRC))
+$(LIB_AGENT): $(call obj,$(filter-out kvm-agent/main.c,$(AGENT_SRC)))
 $(LIB_RIG): $(call obj,$(RIG_SRC))
-$(LIB_FORMAT) $(LIB_VMSNAP) $(LIB_RIG):
+$(LIB_FORMAT) $(LIB_VMSNAP) $(LIB_AGENT) $(LIB_RIG):
 	@mkdir -p $(@D)
 	@rm -f $@
 	$(call say,AR,$@)
@@ -130,7 +133,7 @@ $(BUILD)/vmsnap.1: cli/vmsnap.1.scd
 	@mkdir -p $(@D)
 	$(Q)scdoc <$< >$@.new && mv $@.new $@
 
-$(UNIT_BIN) $(CRASH_BIN): $(BUILD)/tests/%: $(BUILD)/obj/tests/%.o $(LIB_RIG) $(LIBS)
+$(UNIT_BIN) $(CRASH_BIN): $(BUILD)/tests/%: $(BUILD)/obj/tests/%.o $(LIB_RIG) $(LIB_AGENT) $(LIBS)
 	@mkdir -p $(@D)
 	$(call say,LD,$@)
 	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(NEEDED) $(call pkg_libs,$(TEST_PKGS))
@@ -141,7 +144,7 @@ $(BENCH_BIN): $(BUILD)/tests/%: $(BUILD)/obj/tests/%.o $(LIBS)
 	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(NEEDED) -lm
 
 # With FUZZ=1 (clang) a libFuzzer program; without, one that replays files.
-$(FUZZ_BIN): $(BUILD)/tests/%: $(BUILD)/obj/tests/%.o $(LIB_RIG) $(LIBS) \
+$(FUZZ_BIN): $(BUILD)/tests/%: $(BUILD)/obj/tests/%.o $(LIB_RIG) $(LIB_AGENT) $(LIBS) \
 	$(if $(FUZZ),,$(BUILD)/obj/tests/fuzz/replay_main.o)
 	@mkdir -p $(@D)
 	$(call say,LD,$@)

@@ -8,4 +8,4 @@ cppcheck --quiet --error-exitcode=1 --std=c11 --inline-suppr -j "$(nproc)" \
 	--enable=warning,portability --suppress=missingIncludeSystem \
 	--suppress=uninitvar --suppress=legacyUninitvar \
 	--suppress=uninitStructMember --suppress=normalCheckLevelMaxBranches -D_GNU_SOURCE -I. \
-	format vmsnap cli fuse nbd 2>&1
+	format vmsnap cli fuse nbd kvm-agent 2>&1

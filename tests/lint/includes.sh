@@ -29,7 +29,8 @@ done
 refuse kvm-agent '(cli|fuse|nbd|tests)/'
 # Includes are rooted: none is relative to the file.
 found=$(grep -rnE '^[[:space:]]*#[[:space:]]*include[[:space:]]+"[^/"]+"' \
-	--include='*.c' --include='*.h' format vmsnap cli fuse nbd tests)
+	--include='*.c' --include='*.h' format vmsnap cli fuse nbd \
+	kvm-agent tests)
 if [ -n "$found" ]; then
 	printf '%s\n' "$found"
 	echo 'write the whole path: #include "format/store/pack.h"'

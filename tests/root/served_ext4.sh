@@ -4,7 +4,9 @@
 # ten snapshots and absorbs of it from outside; the server, and the command
 # that absorbs, killed at random moments. What was synced before a seal is in
 # what was sealed, what was synced before a kill is there after it, each file
-# whole; the file system needs no more than its journal; no pin is left.
+# whole; the file system needs no more than its journal; no pin is left. Each
+# sealed point is then cloned, and the clone served, written to and killed the
+# same way.
 #
 # A sealed point is a disk whose power went: `e2fsck -fn` calls its journal
 # something to recover, as with any such disk. So first the journal alone is
@@ -33,6 +35,7 @@ crash() {
 cleanup() {
 	stop_load 2>/dev/null || :
 	detach 2>/dev/null || :
+	! mountpoint -q look || umount look
 	[ -z "$server" ] || kill -9 "$server" 2>/dev/null || :
 	wait || :
 }
@@ -128,6 +131,10 @@ moved_on() {
 	for ((w = 0; w < WRITERS; w++)); do
 		[ "$(($(acked $w) - from[w]))" -ge "$1" ] || return 1
 	done
+}
+begun() {
+	local w
+	for ((w = 0; w < WRITERS; w++)); do [ -s "acked-$w" ] || return 1; done
 }
 declare -a from
 moment() { sleep "0.$(printf %03d $((RANDOM % $1)))"; }
@@ -240,6 +247,39 @@ vmsnap image export -q disk.vsi last.raw
 check_disk last.raw "the last one" "${from[@]}"
 rm last.raw
 
+# The clone's server is killed while it is written to, and every third time
+# while a snapshot is made of it too; what was synced is there after it.
+kill_clone() {
+	local round=$1 pid=
+	attach clone.vsi
+	rm -f acked-*
+	start_load
+	until_true begun
+	note_acked
+	until_true moved_on 3
+	if [ $((round % 3)) = 0 ]; then
+		"$VMSNAP" image snapshot -q clone.vsi of-clone 2>/dev/null &
+		pid=$!
+	fi
+	moment 400
+	crash
+	[ -z "$pid" ] || wait $pid 2>/dev/null || :
+	stop_load
+	note_acked
+	detach 2>/dev/null
+	# By a new server, or past any.
+	if [ $((round % 2)) = 0 ]; then
+		serve clone.vsi
+		nbdcopy "$uri" clone.raw
+		stop
+	else
+		vmsnap image export -q clone.vsi clone.raw
+	fi
+	check_disk clone.raw "the clone of round $round, killed" "${from[@]}"
+	rm clone.raw
+	expect 0 vmsnap image check clone.vsi
+}
+
 # Each sealed point, in a clone of its own. The fifth is mounted through the
 # door, so the kernel replays its journal; and written to.
 for round in 1 2 3 4 5 6 7 8 9 10; do
@@ -256,6 +296,7 @@ for round in 1 2 3 4 5 6 7 8 9 10; do
 	fi
 	check_disk clone.raw "round $round" ${sealed[$round]}
 	rm clone.raw
+	kill_clone $round
 	vmsnap image rm -q clone.vsi
 done
 [ "$(pins)" = 1 ] || fail "$(pins) pins for one image"

@@ -8,6 +8,7 @@
 #include "format/base/bytes.h"
 #include "format/base/err.h"
 #include "format/base/io.h"
+#include "format/base/lines.h"
 #include "format/base/loop.h"
 #include "format/base/pool.h"
 #include "format/image/image.h"

@@ -273,34 +273,3 @@ int control_get_reply(const char *line, size_t size, enum control_do what,
 		*out = reply;
 	return r;
 }
-
-/* ---- lines ---- */
-
-char *control_lines_room(struct control_lines *lines, size_t *size)
-{
-	lines->used -= lines->taken;
-	memmove(lines->data, lines->data + lines->taken, lines->used);
-	lines->taken = 0;
-	*size = sizeof(lines->data) - lines->used;
-	return lines->data + lines->used;
-}
-
-void control_lines_add(struct control_lines *lines, size_t size)
-{
-	lines->used += size;
-}
-
-int control_lines_next(struct control_lines *lines, const char **line,
-		       size_t *size)
-{
-	size_t left = lines->used - lines->taken;
-	const char *at = lines->data + lines->taken;
-	const char *end = memchr(at, '\n', left);
-
-	if (!end)
-		return left == sizeof(lines->data) ? -EMSGSIZE : 0;
-	*line = at;
-	*size = (size_t)(end - at);
-	lines->taken += *size + 1;
-	return 1;
-}

@@ -6,9 +6,10 @@
 #ifndef VMSNAP_CONTROL_H
 #define VMSNAP_CONTROL_H
 
+#include "format/base/lines.h"
 #include "vmsnap/engine.h"
 
-#define CONTROL_LINE_MAX 8192u /* with its LF */
+#define CONTROL_LINE_MAX LINES_MAX
 
 /* ---- control.c: messages, no I/O ---- */
 
@@ -49,19 +50,6 @@ int control_get_request(const char *line, size_t size, enum control_do *out,
 			struct err *err);
 int control_get_reply(const char *line, size_t size, enum control_do what,
 		      struct control_reply *out, struct err *err);
-
-/* Lines out of bytes as they come. Zeroed is empty. */
-struct control_lines {
-	char data[CONTROL_LINE_MAX];
-	size_t used, taken;
-};
-/* Where the next bytes go, and how many may; then tell how many did. */
-char *control_lines_room(struct control_lines *lines, size_t *size);
-void control_lines_add(struct control_lines *lines, size_t size);
-/* 1: a line without its LF, good until the next call; 0: more is needed;
- * -EMSGSIZE: it is too long. */
-int control_lines_next(struct control_lines *lines, const char **line,
-		       size_t *size);
 
 /* ---- control_socket.c ---- */
 

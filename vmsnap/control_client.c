@@ -15,7 +15,7 @@
 struct control_client {
 	int fd;
 	struct control_greeting greeting;
-	struct control_lines lines;
+	struct lines lines;
 };
 
 /* 1: there is something; 0: not within LOOK_MS. */
@@ -30,14 +30,14 @@ static int look(struct control_client *client)
 static int take_some(struct control_client *client)
 {
 	size_t size;
-	char *room = control_lines_room(&client->lines, &size);
+	char *room = lines_room(&client->lines, &size);
 	ssize_t n = recv(client->fd, room, size, 0);
 
 	if (n < 0)
 		return errno == EINTR ? 0 : -ECONNRESET;
 	if (!n)
 		return -ECONNRESET;
-	control_lines_add(&client->lines, (size_t)n);
+	lines_add(&client->lines, (size_t)n);
 	return 0;
 }
 
@@ -47,7 +47,7 @@ static int read_line(struct control_client *client, unsigned tries,
 		     size_t *size, struct err *err)
 {
 	for (unsigned looks = 0;;) {
-		int r = control_lines_next(&client->lines, line, size);
+		int r = lines_next(&client->lines, line, size);
 
 		if (r == 1)
 			return 0;

@@ -34,7 +34,7 @@ struct peer {
 	enum peer_state state; /* by control->lock, as fd */
 	int fd;
 	pthread_t thread;
-	struct control_lines lines;
+	struct lines lines;
 };
 
 struct vms_control {
@@ -187,11 +187,11 @@ static int greet(struct peer *peer)
 static int receive(struct peer *peer)
 {
 	size_t size;
-	char *room = control_lines_room(&peer->lines, &size);
+	char *room = lines_room(&peer->lines, &size);
 	ssize_t n = recv(peer->fd, room, size, 0);
 
 	if (n > 0)
-		control_lines_add(&peer->lines, (size_t)n);
+		lines_add(&peer->lines, (size_t)n);
 	else if (!n)
 		return -ECONNRESET;
 	else if (errno == EAGAIN)
@@ -209,7 +209,7 @@ static void serve(struct peer *peer)
 		const char *line;
 		size_t size;
 
-		r = control_lines_next(&peer->lines, &line, &size);
+		r = lines_next(&peer->lines, &line, &size);
 		if (r == 1)
 			r = answer(peer, line, size);
 		else if (!r)

@@ -69,13 +69,13 @@ static void reply(enum control_do what, const char *line, size_t size)
 	bytes_release(&bytes);
 }
 
-static int each_line(struct control_lines *lines)
+static int each_line(struct lines *lines)
 {
 	const char *line;
 	size_t size;
 	int r;
 
-	while ((r = control_lines_next(lines, &line, &size)) == 1) {
+	while ((r = lines_next(lines, &line, &size)) == 1) {
 		must(size < CONTROL_LINE_MAX);
 		greeting(line, size);
 		request(line, size);
@@ -87,19 +87,19 @@ static int each_line(struct control_lines *lines)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-	static struct control_lines lines;
+	static struct lines lines;
 	size_t piece = size ? (size_t)data[0] * 16 + 1 : 0;
 
 	lines.used = lines.taken = 0;
 	for (size_t at = 1; at < size;) {
 		size_t room, n;
-		char *to = control_lines_room(&lines, &room);
+		char *to = lines_room(&lines, &room);
 
 		must(room > 0 && room <= CONTROL_LINE_MAX);
 		n = size - at < piece ? size - at : piece;
 		n = n < room ? n : room;
 		memcpy(to, data + at, n);
-		control_lines_add(&lines, n);
+		lines_add(&lines, n);
 		at += n;
 		if (each_line(&lines) < 0)
 			break;

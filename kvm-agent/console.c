@@ -1,0 +1,308 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The guest's bytes go into a bounded queue by a vCPU's thread; the loop's
+ * thread takes them from there to the log, to the tail that newcomers get, and
+ * to who is connected. The log is halved in place by its descriptor, so that
+ * it needs no name and no directory.
+ */
+#include <errno.h>
+#include <pthread.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "kvm-agent/console.h"
+#include "kvm-agent/peer.h"
+
+#define QUEUE_SIZE   (256u * 1024)
+#define HELD_IN_MAX  4096u
+#define DROPPED_TEXT "\r\n[vmsnap: output dropped]\r\n"
+
+struct console {
+	struct loop *loop;
+	struct peers *peers;
+	int log;
+	uint64_t log_size;
+	size_t (*input)(void *arg, const void *data, size_t size);
+	void *arg;
+	struct loop_work work;
+
+	pthread_mutex_t lock; /* of these */
+	uint8_t *queue;
+	size_t queued;
+	bool dropped;
+
+	uint8_t *tail; /* the last of what came, as a ring */
+	uint64_t seen;
+};
+
+struct viewer {
+	struct peer peer;
+	char held[HELD_IN_MAX]; /* input that the guest didn't take */
+	size_t held_size;
+};
+
+/* ---- the log ---- */
+
+static bool write_all(int fd, const uint8_t *data, size_t size, uint64_t at)
+{
+	while (size) {
+		ssize_t n = pwrite(fd, data, size, (off_t)at);
+
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n <= 0)
+			return false;
+		data += n;
+		size -= (size_t)n;
+		at += (uint64_t)n;
+	}
+	return true;
+}
+
+/* The newer half becomes all of it. */
+static void halve_log(struct console *console)
+{
+	uint64_t keep = CONSOLE_LOG_MAX / 2;
+	autofree uint8_t *half = malloc(keep);
+	ssize_t n = half ? pread(console->log, half, keep,
+				 (off_t)(console->log_size - keep))
+			 : -1;
+
+	if (n < 0)
+		n = 0;
+	if (!write_all(console->log, half, (size_t)n, 0))
+		n = 0;
+	if (ftruncate(console->log, n) == 0)
+		console->log_size = (uint64_t)n;
+}
+
+/* A full disk costs the log, not the guest. */
+static void write_log(struct console *console, const uint8_t *data, size_t size)
+{
+	if (console->log < 0)
+		return;
+	if (write_all(console->log, data, size, console->log_size))
+		console->log_size += size;
+	if (console->log_size > CONSOLE_LOG_MAX)
+		halve_log(console);
+}
+
+/* ---- out ---- */
+
+static void keep_tail(struct console *console, const uint8_t *data, size_t size)
+{
+	while (size) {
+		size_t at = console->seen % CONSOLE_TAIL_SIZE;
+		size_t n = min_u64(size, CONSOLE_TAIL_SIZE - at);
+
+		memcpy(console->tail + at, data, n);
+		console->seen += n;
+		data += n;
+		size -= n;
+	}
+}
+
+struct output {
+	const uint8_t *data;
+	size_t size;
+};
+
+static void show(struct peer *peer, void *arg)
+{
+	const struct output *output = arg;
+
+	(void)peer_send(peer, output->data, output->size);
+}
+
+static void spread(struct console *console, const uint8_t *data, size_t size)
+{
+	struct output output = { data, size };
+
+	write_log(console, data, size);
+	keep_tail(console, data, size);
+	if (console->peers)
+		peers_each(console->peers, show, &output);
+}
+
+static size_t take_queue(struct console *console, uint8_t *data, bool *dropped)
+{
+	size_t size;
+
+	pthread_mutex_lock(&console->lock);
+	size = console->queued;
+	memcpy(data, console->queue, size);
+	*dropped = console->dropped;
+	console->queued = 0;
+	console->dropped = false;
+	pthread_mutex_unlock(&console->lock);
+	return size;
+}
+
+static void drain(struct console *console)
+{
+	autofree uint8_t *data = malloc(QUEUE_SIZE);
+	bool dropped = false;
+	size_t size;
+
+	if (!data)
+		return;
+	size = take_queue(console, data, &dropped);
+	if (size)
+		spread(console, data, size);
+	if (dropped)
+		spread(console, (const uint8_t *)DROPPED_TEXT,
+		       strlen(DROPPED_TEXT));
+}
+
+void console_put(struct console *console, const void *data, size_t size)
+{
+	size_t n;
+
+	pthread_mutex_lock(&console->lock);
+	n = min_u64(size, QUEUE_SIZE - console->queued);
+	memcpy(console->queue + console->queued, data, n);
+	console->queued += n;
+	if (n < size)
+		console->dropped = true;
+	pthread_mutex_unlock(&console->lock);
+	loop_post(console->loop, &console->work);
+}
+
+/* ---- in ---- */
+
+/* What was held back; once it is gone the viewer is listened to again. */
+static void feed(struct peer *peer, void *arg)
+{
+	struct viewer *viewer = container_of(peer, struct viewer, peer);
+	struct console *console = arg;
+	size_t n;
+
+	if (!viewer->held_size)
+		return;
+	n = console->input(console->arg, viewer->held, viewer->held_size);
+	viewer->held_size -= n;
+	memmove(viewer->held, viewer->held + n, viewer->held_size);
+	if (!viewer->held_size)
+		peer_hold(&viewer->peer, false);
+}
+
+static int receive(struct peer *peer, const char *data, size_t size)
+{
+	struct console *console = peers_owner(peer->peers);
+	struct viewer *viewer = container_of(peer, struct viewer, peer);
+	size_t n = 0;
+
+	/* Nothing is held while it is listened to. */
+	if (!viewer->held_size)
+		n = console->input(console->arg, data, size);
+	if (size - n > sizeof(viewer->held) - viewer->held_size)
+		return -ENOBUFS;
+	memcpy(viewer->held + viewer->held_size, data + n, size - n);
+	viewer->held_size += size - n;
+	if (viewer->held_size)
+		peer_hold(peer, true);
+	return 0;
+}
+
+static void run_work(struct loop_work *work)
+{
+	struct console *console = container_of(work, struct console, work);
+
+	drain(console);
+	if (console->peers)
+		peers_each(console->peers, feed, console);
+}
+
+void console_input_ready(struct console *console)
+{
+	loop_post(console->loop, &console->work);
+}
+
+/* ---- life ---- */
+
+/* The tail, from its oldest byte. */
+static int greet(struct peer *peer)
+{
+	struct console *console = peers_owner(peer->peers);
+	size_t size = min_u64(console->seen, CONSOLE_TAIL_SIZE);
+	size_t start = (console->seen - size) % CONSOLE_TAIL_SIZE;
+	size_t first = min_u64(size, CONSOLE_TAIL_SIZE - start);
+	int r = peer_send(peer, console->tail + start, first);
+
+	return r ? r : peer_send(peer, console->tail, size - first);
+}
+
+static const struct peers_ops console_peers = {
+	.peer_size = sizeof(struct viewer),
+	.greet = greet,
+	.receive = receive,
+};
+
+static int start(struct console *console, int listener, struct err *err)
+{
+	struct stat st;
+	int r = alloc_array(&console->queue, QUEUE_SIZE, 1, err);
+
+	if (!r)
+		r = alloc_array(&console->tail, CONSOLE_TAIL_SIZE, 1, err);
+	if (!r && console->log >= 0 && fstat(console->log, &st) < 0)
+		r = err_sys(err, -errno, "the console's log");
+	if (r) {
+		if (listener >= 0)
+			close(listener);
+		return r;
+	}
+	if (console->log >= 0)
+		console->log_size = (uint64_t)st.st_size;
+	if (listener < 0)
+		return 0;
+	return peers_new(&console->peers, console->loop, listener,
+			 CONSOLE_PEERS_MAX, &console_peers, console, err);
+}
+
+static void release(struct console *console)
+{
+	peers_free(console->peers);
+	if (console->log >= 0)
+		close(console->log);
+	pthread_mutex_destroy(&console->lock);
+	free(console->queue);
+	free(console->tail);
+	free(console);
+}
+
+int console_new(struct console **out, struct loop *loop,
+		const struct console_options *options, struct err *err)
+{
+	struct console *console = NULL;
+	int r = alloc_array(&console, 1, sizeof(*console), err);
+
+	if (r) {
+		if (options->listener >= 0)
+			close(options->listener);
+		if (options->log >= 0)
+			close(options->log);
+		return r;
+	}
+	console->loop = loop;
+	console->log = options->log;
+	console->input = options->input;
+	console->arg = options->arg;
+	console->work.run = run_work;
+	pthread_mutex_init(&console->lock, NULL);
+	r = start(console, options->listener, err);
+	if (r) {
+		release(console);
+		return r;
+	}
+	*out = console;
+	return 0;
+}
+
+void console_free(struct console *console)
+{
+	if (!console)
+		return;
+	drain(console);
+	release(console);
+}

@@ -1,0 +1,48 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * control.sock: what others may ask of the machine, spec/protocol.md. One
+ * thread, the loop's; no request waits for anything but the machine itself.
+ */
+#ifndef KVM_AGENT_CONTROL_H
+#define KVM_AGENT_CONTROL_H
+
+#include "format/base/loop.h"
+
+#define CONTROL_PEERS_MAX 16u
+
+enum control_action {
+	CONTROL_PAUSE,
+	CONTROL_RESUME,
+	CONTROL_POWER_BUTTON,
+	CONTROL_RESET,
+	CONTROL_STOP,
+};
+
+struct control_status {
+	const char *state;        /* a word of the spec; static */
+	char cause[ERR_TEXT_MAX]; /* empty: none */
+	unsigned cpus;
+	uint64_t memory_bytes, resident_bytes;
+	uint64_t uptime_ns, cpu_ns;
+};
+
+struct control_ops {
+	void (*status)(void *machine, struct control_status *out);
+	/* -EINVAL: not in this state. A stop only begins here. */
+	int (*act)(void *machine, enum control_action action, struct err *err);
+};
+
+struct control;
+
+/* Takes `listener` over in any case; `name` is copied. */
+int control_new(struct control **out, struct loop *loop, int listener,
+		const char *name, const struct control_ops *ops, void *machine,
+		struct err *err);
+/* Sends what goes without waiting. NULL is ignored. */
+void control_free(struct control *control);
+
+/* To everybody who asked for events. `text` may be NULL. */
+void control_event(struct control *control, const char *event,
+		   const char *state, const char *text);
+
+#endif

@@ -66,6 +66,14 @@ void memory_release(struct memory *memory)
 	*memory = (struct memory){ 0 };
 }
 
+int memory_clear(struct memory *memory, struct err *err)
+{
+	if (madvise(memory->regions[0].host, memory->size_bytes,
+		    MADV_DONTNEED) < 0)
+		return err_sys(err, -errno, "clear the guest's RAM");
+	return 0;
+}
+
 void *memory_at(const struct memory *memory, struct gpa at, uint64_t length)
 {
 	for (unsigned i = 0; i < memory->count; i++) {

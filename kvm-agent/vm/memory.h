@@ -44,6 +44,8 @@ struct memory {
  * `size_bytes` is a multiple of MEMORY_ALIGN. -EINVAL, -ENOMEM. */
 int memory_init(struct memory *memory, uint64_t size_bytes, struct err *err);
 void memory_release(struct memory *memory);
+/* All of it is zero again, and given back to the host. */
+int memory_clear(struct memory *memory, struct err *err);
 
 /*
  * Where `length` bytes of RAM at `at` are in this process, or NULL when one of

@@ -53,6 +53,8 @@ UNIT_SRC := $(wildcard tests/unit/test_*.c)
 CRASH_SRC := $(wildcard tests/crash/crash_*.c)
 FUZZ_SRC := $(wildcard tests/fuzz/fuzz_*.c)
 BENCH_SRC := $(wildcard tests/bench/*.c)
+GUEST_SRC := $(wildcard tests/kvm/*.c)
+GUEST_LIB_SRC := $(wildcard tests/kvm/guest/*.c tests/kvm/guest/*.S)
 
 obj = $(patsubst %.c,$(BUILD)/obj/%.o,$(1))
 bin = $(patsubst tests/%.c,$(BUILD)/tests/%,$(1))
@@ -66,11 +68,12 @@ NEEDED := $(call pkg_libs,$(FORMAT_PKGS) $(ENGINE_PKGS))
 
 PLUGIN := $(BUILD)/nbdkit-vmsnap-plugin.so
 PROGRAMS := $(if $(CLI_SRC),$(BUILD)/vmsnap $(BUILD)/vmsnap.1) \
-	$(BUILD)/vmsnap-mount $(PLUGIN)
+	$(BUILD)/vmsnap-mount $(PLUGIN) $(BUILD)/kvm-agent
 UNIT_BIN := $(call bin,$(UNIT_SRC))
 CRASH_BIN := $(call bin,$(CRASH_SRC))
 FUZZ_BIN := $(call bin,$(FUZZ_SRC))
 BENCH_BIN := $(call bin,$(BENCH_SRC))
+GUEST_BIN := $(patsubst %.c,$(BUILD)/%.elf,$(GUEST_SRC))
 
 ifeq ($(V),)
 Q := @
@@ -123,6 +126,10 @@ $(BUILD)/vmsnap-mount: $(call obj,$(FUSE_SRC)) $(LIBS)
 	$(call say,LD,$@)
 	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(NEEDED) $(call pkg_libs,$(FUSE_PKGS))
 
+$(BUILD)/kvm-agent: $(BUILD)/obj/kvm-agent/main.o $(LIB_AGENT) $(LIBS)
+	$(call say,LD,$@)
+	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(NEEDED)
+
 # Our names stay ours inside of nbdkit.
 $(PLUGIN): $(call obj,$(NBD_SRC)) $(LIBS)
 	$(call say,LD,$@)
@@ -150,18 +157,46 @@ $(FUZZ_BIN): $(BUILD)/tests/%: $(BUILD)/obj/tests/%.o $(LIB_RIG) $(LIB_AGENT) $(
 	$(call say,LD,$@)
 	$(Q)$(CC) $(ALL_LDFLAGS) $(if $(FUZZ),-fsanitize=fuzzer) -o $@ $^ $(NEEDED)
 
+# The tiny guests: no library, no sanitizer, no SSE where ring 0 is.
+GUEST_CFLAGS := -std=gnu11 -iquote . $(WARNINGS) -O2 -g0 -m64 -ffreestanding \
+	-fno-pic -fno-stack-protector -fno-asynchronous-unwind-tables \
+	-fno-strict-aliasing -mno-red-zone -mgeneral-regs-only -MMD -MP
+guest_obj = $(patsubst %,$(BUILD)/obj/guest/%.o,$(basename $(1)))
+
+$(BUILD)/obj/guest/%.o: %.c Makefile
+	@mkdir -p $(@D)
+	$(call say,CC,$<)
+	$(Q)$(CC) $(GUEST_CFLAGS) -c -o $@ $<
+
+$(BUILD)/obj/guest/%.o: %.S Makefile
+	@mkdir -p $(@D)
+	$(call say,AS,$<)
+	$(Q)$(CC) -m64 -g0 -iquote . -MMD -MP -c -o $@ $<
+
+$(GUEST_BIN): $(BUILD)/%.elf: $(BUILD)/obj/guest/%.o \
+	$(call guest_obj,$(GUEST_LIB_SRC)) tests/kvm/guest/guest.ld
+	@mkdir -p $(@D)
+	$(call say,LD,$@)
+	$(Q)$(CC) -m64 -nostdlib -static -no-pie -Wl,--build-id=none \
+		-Wl,-z,max-page-size=4096 -Wl,--no-warn-rwx-segments \
+		-T tests/kvm/guest/guest.ld -o $@ $(filter %.o,$^)
+
 programs: $(PROGRAMS)
+guests: $(GUEST_BIN)
 unit: $(UNIT_BIN)
 crash: $(CRASH_BIN)
 fuzzers: $(FUZZ_BIN)
 benches: $(BENCH_BIN)
-tests: unit crash fuzzers
+tests: unit crash fuzzers guests
 
 check: all tests
 	tests/run --build $(BUILD) check
 
 check-unit: unit
 	tests/run --build $(BUILD) unit
+
+check-kvm: all guests
+	tests/run --build $(BUILD) kvm
 
 check-root: all
 	tests/run --build $(BUILD) root
@@ -200,7 +235,7 @@ install: all
 		$(DESTDIR)$(PREFIX)/share/bash-completion/completions
 	install -m 755 $(BUILD)/vmsnap $(DESTDIR)$(PREFIX)/bin/vmsnap
 	install -d $(DESTDIR)$(PREFIX)/libexec/vmsnap
-	install -m 755 $(BUILD)/vmsnap-mount $(PLUGIN) \
+	install -m 755 $(BUILD)/vmsnap-mount $(PLUGIN) $(BUILD)/kvm-agent \
 		$(DESTDIR)$(PREFIX)/libexec/vmsnap/
 	install -m 644 $(BUILD)/vmsnap.1 $(DESTDIR)$(PREFIX)/share/man/man1/vmsnap.1
 	$(BUILD)/vmsnap completion bash \
@@ -209,8 +244,8 @@ install: all
 clean:
 	rm -rf $(BUILD)
 
-.PHONY: all programs unit crash fuzzers benches tests check check-unit \
-	check-root check-asan check-tsan check-all demo bench fuzz lint install \
+.PHONY: all programs unit crash fuzzers benches guests tests check check-unit \
+	check-kvm check-root check-asan check-tsan check-all demo bench fuzz lint install \
 	clean
 .SECONDARY:
 .DELETE_ON_ERROR:

@@ -183,6 +183,22 @@ void loop_post(struct loop *loop, struct loop_work *work)
 	wake(loop);
 }
 
+void loop_cancel(struct loop *loop, struct loop_work *work)
+{
+	pthread_mutex_lock(&loop->lock);
+	for (struct loop_work **at = &loop->first; *at; at = &(*at)->next) {
+		if (*at != work)
+			continue;
+		*at = work->next;
+		if (!*at)
+			loop->last = at;
+		work->posted = false;
+		loop->posted--;
+		break;
+	}
+	pthread_mutex_unlock(&loop->lock);
+}
+
 int loop_timer_new(struct err *err)
 {
 	int fd = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK);

@@ -45,6 +45,9 @@ int loop_run(struct loop *loop, struct err *err);
 void loop_stop(struct loop *loop);
 /* Any thread. One that is posted and did not run yet: nothing more happens. */
 void loop_post(struct loop *loop, struct loop_work *work);
+/* By the loop's thread, or when it doesn't run: work that was posted and did
+ * not run yet never does. */
+void loop_cancel(struct loop *loop, struct loop_work *work);
 
 /* A timer of CLOCK_MONOTONIC as a descriptor for a watch; -errno. */
 int loop_timer_new(struct err *err);

@@ -1,0 +1,71 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The board: RAM, buses, and every device of a machine, in one list. A new
+ * device is a file of its own, a member here, and a line in board.c.
+ */
+#ifndef KVM_AGENT_BOARD_H
+#define KVM_AGENT_BOARD_H
+
+#include "format/base/loop.h"
+#include "kvm-agent/devices/serial.h"
+#include "kvm-agent/vm/bus.h"
+#include "kvm-agent/vm/device.h"
+#include "kvm-agent/vm/vm.h"
+
+#define BOARD_DEVICES_MAX 128u
+
+/* What a guest asks of its machine, by whatever device. */
+enum board_request {
+	BOARD_RESET,
+	BOARD_POWER_OFF,
+};
+
+/* The machine, as its devices see it. Any thread, with any lock; returns at
+ * once: what was asked for happens later, on the control thread. */
+struct board_host {
+	void (*request)(struct board_host *host, enum board_request request);
+};
+
+struct board_options {
+	uint64_t memory_bytes;
+	unsigned cpus;
+	struct serial_line *console; /* of COM1 */
+};
+
+struct board {
+	const struct board_options *options;
+	struct board_host *host;
+	struct vm *vm;        /* NULL in a test: for events of KVM only */
+	struct loop *io_loop; /* the I/O thread's */
+	struct loop *control; /* the control thread's */
+	struct interrupts *interrupts;
+	struct memory memory;
+	struct bus ports, mmio;
+
+	/* In the order in which they were attached. */
+	struct device *devices[BOARD_DEVICES_MAX];
+	unsigned device_count;
+
+	unsigned parts_made;
+	struct serial serial;
+};
+
+/*
+ * The caller has set options, host, vm, loops and interrupts, and nothing else.
+ * No thread of a guest runs yet.
+ */
+int board_init(struct board *board, struct err *err);
+/* After the last vCPU and the I/O thread. A zeroed one is left alone. */
+void board_release(struct board *board);
+
+/* For a part: the device takes part in reset, save and restore. */
+int board_attach(struct board *board, struct device *device, struct err *err);
+
+/* While no vCPU runs. */
+void board_reset(struct board *board);
+void board_save(struct board *board, struct state_writer *out);
+/* Not all or nothing: a board that could not be restored is thrown away. */
+int board_restore(struct board *board, const struct state *state,
+		  struct err *err);
+
+#endif

@@ -1,0 +1,394 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Puts a machine together and takes it through its states. What the guest asks
+ * for (a reset, power off) and what befalls a vCPU come in on other threads;
+ * they are noted under a lock and done on the control thread.
+ *
+ * A reset makes KVM's part anew: a fresh VM knows nothing of the old one, and
+ * no list of registers has to be kept for it.
+ */
+#include <assert.h>
+#include <errno.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+
+#include "kvm-agent/machine.h"
+
+#define WORDS_MAX 256
+
+struct machine {
+	const struct machine_options *options;
+	enum machine_state state;
+	struct board board;
+	struct vm vm;
+	struct vcpu *vcpus;
+	unsigned cpus;
+	struct kvm_cpuid2 *cpuid;
+
+	struct loop *control;
+	struct loop *io_loop;
+	pthread_t io_thread;
+	bool has_io_thread;
+
+	struct board_host host;
+	struct vcpu_hooks vcpu_hooks;
+	struct loop_work work;
+	pthread_mutex_t lock; /* of what follows */
+	bool wants_reset, wants_power_off, failed;
+	char words[WORDS_MAX]; /* of the first failure */
+};
+
+/* ---- states ---- */
+
+static const char *const state_names[] = {
+	[MACHINE_CREATED] = "created", [MACHINE_RUNNING] = "running",
+	[MACHINE_PAUSED] = "paused",   [MACHINE_SAVING] = "saving",
+	[MACHINE_STOPPED] = "stopped", [MACHINE_CRASHED] = "crashed",
+};
+
+const char *machine_state_name(enum machine_state state)
+{
+	return state_names[state];
+}
+
+#define TO(state) (1u << (state))
+
+static bool is_legal(enum machine_state from, enum machine_state to)
+{
+	static const unsigned next[] = {
+		[MACHINE_CREATED] = TO(MACHINE_RUNNING) | TO(MACHINE_STOPPED) |
+				    TO(MACHINE_CRASHED),
+		[MACHINE_RUNNING] = TO(MACHINE_PAUSED) | TO(MACHINE_STOPPED) |
+				    TO(MACHINE_CRASHED),
+		[MACHINE_PAUSED] = TO(MACHINE_RUNNING) | TO(MACHINE_SAVING) |
+				   TO(MACHINE_STOPPED) | TO(MACHINE_CRASHED),
+		[MACHINE_SAVING] = TO(MACHINE_PAUSED),
+		[MACHINE_STOPPED] = 0,
+		[MACHINE_CRASHED] = 0,
+	};
+
+	return next[from] & TO(to);
+}
+
+/* The only place where it changes. */
+static void set_state(struct machine *machine, enum machine_state state)
+{
+	assert(is_legal(machine->state, state));
+	machine->state = state;
+}
+
+enum machine_state machine_state(const struct machine *machine)
+{
+	return machine->state;
+}
+
+struct board *machine_board(struct machine *machine)
+{
+	return &machine->board;
+}
+
+/* ---- vCPUs ---- */
+
+static void close_vcpus(struct machine *machine)
+{
+	for (unsigned i = 0; i < machine->cpus; i++)
+		vcpu_close(&machine->vcpus[i]);
+}
+
+static void pause_vcpus(struct machine *machine)
+{
+	for (unsigned i = 0; i < machine->cpus; i++)
+		vcpu_ask_pause(&machine->vcpus[i]);
+	for (unsigned i = 0; i < machine->cpus; i++)
+		vcpu_await_pause(&machine->vcpus[i]);
+}
+
+static int open_vcpus(struct machine *machine, struct err *err)
+{
+	int r = 0;
+
+	for (unsigned i = 0; r == 0 && i < machine->cpus; i++) {
+		cpuid_set_processor(machine->cpuid, i, machine->cpus);
+		r = vcpu_open(&machine->vcpus[i], &machine->vm, i,
+			      machine->cpuid, &machine->board.ports,
+			      &machine->board.mmio, &machine->vcpu_hooks, err);
+	}
+	return r;
+}
+
+/* The first starts the kernel; the others wait to be started by it. */
+static int set_start(struct machine *machine, const struct boot_start *start,
+		     struct err *err)
+{
+	int fd = machine->vcpus[0].fd;
+	struct kvm_sregs sregs;
+	struct kvm_regs regs;
+
+	if (ioctl(fd, KVM_GET_SREGS, &sregs) < 0 ||
+	    ioctl(fd, KVM_GET_REGS, &regs) < 0)
+		return err_sys(err, -errno, "read a vCPU's registers");
+	boot_set_registers(start, &regs, &sregs);
+	if (ioctl(fd, KVM_SET_SREGS, &sregs) < 0 ||
+	    ioctl(fd, KVM_SET_REGS, &regs) < 0)
+		return err_sys(err, -errno, "set a vCPU's registers");
+	return 0;
+}
+
+/* ---- KVM's part ---- */
+
+static int open_kvm(struct machine *machine, struct err *err)
+{
+	struct machine_hooks *hooks = machine->options->hooks;
+	struct boot_start start;
+	int r;
+
+	r = vm_set_memory(&machine->vm, &machine->board.memory, err);
+	if (r == 0)
+		r = open_vcpus(machine, err);
+	if (r == 0)
+		r = hooks->boot(hooks, &machine->board.memory, &start, err);
+	return r == 0 ? set_start(machine, &start, err) : r;
+}
+
+static int prepare_cpuid(struct machine *machine, struct err *err)
+{
+	int r = cpuid_of_host(&machine->vm, &machine->cpuid, err);
+
+	if (r < 0)
+		return r;
+	return cpuid_apply_model(machine->cpuid, machine->options->cpu,
+				 machine->cpus, err);
+}
+
+/* As after power-on; no vCPU runs. */
+static int reset(struct machine *machine, struct err *err)
+{
+	int r;
+
+	close_vcpus(machine);
+	board_reset(&machine->board);
+	r = vm_reopen(&machine->vm, err);
+	if (r == 0)
+		r = memory_clear(&machine->board.memory, err);
+	return r == 0 ? open_kvm(machine, err) : r;
+}
+
+/* ---- what other threads ask for ---- */
+
+static void on_request(struct board_host *host, enum board_request request)
+{
+	struct machine *machine = container_of(host, struct machine, host);
+
+	pthread_mutex_lock(&machine->lock);
+	switch (request) {
+	case BOARD_RESET:
+		machine->wants_reset = true;
+		break;
+	case BOARD_POWER_OFF:
+		machine->wants_power_off = true;
+		break;
+	}
+	pthread_mutex_unlock(&machine->lock);
+	loop_post(machine->control, &machine->work);
+}
+
+static void on_vcpu_ended(struct vcpu_hooks *hooks, struct vcpu *vcpu,
+			  enum vcpu_end end, const char *words)
+{
+	struct machine *machine =
+		container_of(hooks, struct machine, vcpu_hooks);
+
+	(void)vcpu;
+	(void)end;
+	pthread_mutex_lock(&machine->lock);
+	if (!machine->failed) {
+		machine->failed = true;
+		memccpy(machine->words, words, 0, sizeof(machine->words) - 1);
+	}
+	pthread_mutex_unlock(&machine->lock);
+	loop_post(machine->control, &machine->work);
+}
+
+static void change(struct machine *machine, enum machine_state state,
+		   const char *words)
+{
+	struct machine_hooks *hooks = machine->options->hooks;
+
+	set_state(machine, state);
+	hooks->changed(hooks, state, words);
+}
+
+static void do_reset(struct machine *machine)
+{
+	struct err err;
+
+	if (reset(machine, &err) < 0) {
+		change(machine, MACHINE_CRASHED, err.text);
+		return;
+	}
+	for (unsigned i = 0; i < machine->cpus; i++)
+		vcpu_resume(&machine->vcpus[i]);
+}
+
+/* On the control thread: what was noted. */
+static void on_work(struct loop_work *work)
+{
+	struct machine *machine = container_of(work, struct machine, work);
+	bool wants_reset, wants_power_off, failed;
+
+	/* Paused: it is seen to when the machine goes on. */
+	if (machine->state != MACHINE_RUNNING)
+		return;
+	pthread_mutex_lock(&machine->lock);
+	wants_reset = machine->wants_reset;
+	wants_power_off = machine->wants_power_off;
+	failed = machine->failed;
+	machine->wants_reset = machine->wants_power_off = false;
+	pthread_mutex_unlock(&machine->lock);
+
+	if (!wants_reset && !wants_power_off && !failed)
+		return;
+	pause_vcpus(machine);
+	/* Several at once: the one that the guest can't be meaning to
+	 * survive. */
+	if (wants_power_off)
+		change(machine, MACHINE_STOPPED, NULL);
+	else if (failed)
+		change(machine, MACHINE_CRASHED, machine->words);
+	else
+		do_reset(machine);
+}
+
+/* ---- the I/O thread ---- */
+
+static void *io_thread(void *arg)
+{
+	struct machine *machine = arg;
+
+	pthread_setname_np(pthread_self(), "io");
+	(void)loop_run(machine->io_loop, NULL);
+	return NULL;
+}
+
+static int start_io_thread(struct machine *machine, struct err *err)
+{
+	sigset_t all, old;
+	int r;
+
+	sigfillset(&all);
+	pthread_sigmask(SIG_SETMASK, &all, &old);
+	r = pthread_create(&machine->io_thread, NULL, io_thread, machine);
+	pthread_sigmask(SIG_SETMASK, &old, NULL);
+	if (r)
+		return err_sys(err, -r, "the I/O thread");
+	machine->has_io_thread = true;
+	return 0;
+}
+
+/* ---- the machine as a whole ---- */
+
+static int make(struct machine *machine, struct err *err)
+{
+	int r;
+
+	r = alloc_array(&machine->vcpus, machine->cpus,
+			sizeof(machine->vcpus[0]), err);
+	if (r == 0)
+		r = loop_new(&machine->io_loop, err);
+	if (r == 0)
+		r = vm_open(&machine->vm, err);
+	if (r == 0)
+		r = prepare_cpuid(machine, err);
+	if (r < 0)
+		return r;
+	machine->board = (struct board){
+		.options = &machine->options->board,
+		.host = &machine->host,
+		.vm = &machine->vm,
+		.io_loop = machine->io_loop,
+		.control = machine->control,
+		.interrupts = &machine->vm.interrupts,
+	};
+	r = board_init(&machine->board, err);
+	if (r == 0)
+		r = start_io_thread(machine, err);
+	return r == 0 ? open_kvm(machine, err) : r;
+}
+
+int machine_new(struct machine **out, const struct machine_options *options,
+		struct loop *control, struct err *err)
+{
+	struct machine *machine;
+	int r = alloc_array(&machine, 1, sizeof(*machine), err);
+
+	if (r < 0)
+		return r;
+	machine->options = options;
+	machine->cpus = options->board.cpus;
+	machine->control = control;
+	machine->host.request = on_request;
+	machine->vcpu_hooks.ended = on_vcpu_ended;
+	machine->work.run = on_work;
+	pthread_mutex_init(&machine->lock, NULL);
+	r = make(machine, err);
+	if (r < 0) {
+		machine_free(machine);
+		return r;
+	}
+	*out = machine;
+	return 0;
+}
+
+void machine_free(struct machine *machine)
+{
+	if (!machine)
+		return;
+	if (machine->vcpus)
+		close_vcpus(machine);
+	if (machine->has_io_thread) {
+		loop_stop(machine->io_loop);
+		pthread_join(machine->io_thread, NULL);
+	}
+	board_release(&machine->board);
+	vm_close(&machine->vm);
+	loop_free(machine->io_loop);
+	loop_cancel(machine->control, &machine->work);
+	pthread_mutex_destroy(&machine->lock);
+	free(machine->cpuid);
+	free(machine->vcpus);
+	free(machine);
+}
+
+int machine_resume(struct machine *machine, struct err *err)
+{
+	if (machine->state != MACHINE_CREATED &&
+	    machine->state != MACHINE_PAUSED)
+		return err_set(err, -EBUSY, "the machine is %s",
+			       machine_state_name(machine->state));
+	set_state(machine, MACHINE_RUNNING);
+	for (unsigned i = 0; i < machine->cpus; i++)
+		vcpu_resume(&machine->vcpus[i]);
+	loop_post(machine->control, &machine->work);
+	return 0;
+}
+
+int machine_pause(struct machine *machine, struct err *err)
+{
+	if (machine->state != MACHINE_RUNNING)
+		return err_set(err, -EBUSY, "the machine is %s",
+			       machine_state_name(machine->state));
+	pause_vcpus(machine);
+	set_state(machine, MACHINE_PAUSED);
+	return 0;
+}
+
+void machine_stop(struct machine *machine)
+{
+	if (machine->state == MACHINE_STOPPED ||
+	    machine->state == MACHINE_CRASHED)
+		return;
+	pause_vcpus(machine);
+	set_state(machine, MACHINE_STOPPED);
+}

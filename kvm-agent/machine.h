@@ -1,0 +1,63 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * One machine: KVM's VM, its vCPUs, its board, its I/O thread. All calls are
+ * the control thread's, whose loop the caller runs; the hooks are called there.
+ */
+#ifndef KVM_AGENT_MACHINE_H
+#define KVM_AGENT_MACHINE_H
+
+#include "kvm-agent/board.h"
+#include "kvm-agent/boot/boot.h"
+#include "kvm-agent/vm/cpuid.h"
+#include "kvm-agent/vm/vcpu.h"
+
+enum machine_state {
+	MACHINE_CREATED, /* never ran */
+	MACHINE_RUNNING,
+	MACHINE_PAUSED,
+	MACHINE_SAVING,  /* paused, and its state is being read */
+	MACHINE_STOPPED, /* switched off */
+	MACHINE_CRASHED, /* it can't go on */
+};
+
+const char *machine_state_name(enum machine_state state);
+
+struct machine_hooks {
+	/*
+	 * Puts a kernel into RAM: at the start, and at each reset, after which
+	 * RAM is zero again.
+	 */
+	int (*boot)(struct machine_hooks *hooks, const struct memory *memory,
+		    struct boot_start *start, struct err *err);
+	/* The guest or a failure has changed the state; words or NULL. Stopped
+	 * and crashed are the last. */
+	void (*changed)(struct machine_hooks *hooks, enum machine_state state,
+			const char *words);
+};
+
+struct machine_options {
+	struct board_options board;
+	enum cpu_model cpu;
+	struct machine_hooks *hooks;
+};
+
+struct machine;
+
+/* Created, its vCPUs paused at the kernel's first instruction. `options` and
+ * `control` outlive it. The errors of vm_open() and boot_load(). */
+int machine_new(struct machine **out, const struct machine_options *options,
+		struct loop *control, struct err *err);
+/* From any state; NULL is ignored. Not from a hook. */
+void machine_free(struct machine *machine);
+
+enum machine_state machine_state(const struct machine *machine);
+/* From created or paused. -EBUSY: from another state. */
+int machine_resume(struct machine *machine, struct err *err);
+/* When it returns no vCPU is in the guest. -EBUSY: it does not run. */
+int machine_pause(struct machine *machine, struct err *err);
+/* Switched off, as by pulling the plug: from any state but crashed. */
+void machine_stop(struct machine *machine);
+
+struct board *machine_board(struct machine *machine);
+
+#endif

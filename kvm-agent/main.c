@@ -1,0 +1,401 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The program: one machine in the foreground, its serial port on standard
+ * input and output. Parses, calls, reports; what a machine is stands in
+ * machine.c.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <getopt.h>
+#include <inttypes.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/signalfd.h>
+#include <sys/stat.h>
+
+#include "kvm-agent/terminal.h"
+#include "kvm-agent/machine.h"
+#include "kvm-agent/vm/layout.h"
+#include "vmsnap/version.h"
+
+#define MEMORY_DEFAULT  (256 * MIB)
+#define KERNEL_SIZE_MAX (1 * GIB)
+
+enum {
+	EXIT_USAGE = 2,
+	EXIT_NOT_FOUND = 4,
+	EXIT_UNSUPPORTED = 6,
+};
+
+struct agent {
+	struct machine_options options;
+	struct machine_hooks hooks;
+	const char *kernel, *initrd, *append;
+	int kernel_fd, initrd_fd;
+	struct loop *loop;
+	struct loop_watch signals;
+	struct terminal *terminal;
+	struct machine *machine;
+	int code; /* 0 or -errno of what ended the machine, with its words */
+	struct err err;
+};
+
+static const char help[] =
+	"usage: kvm-agent --kernel FILE [OPTION]...\n"
+	"Runs one virtual machine with its serial port on the terminal; Ctrl-] "
+	"ends it.\n"
+	"\n"
+	"  --kernel FILE   an ELF file with a PVH note\n"
+	"  --initrd FILE   its initial RAM disk\n"
+	"  --append TEXT   its command line\n"
+	"  --memory SIZE   RAM, a multiple of 2M (default: 256M)\n"
+	"  --cpus N        1 to 64 (default: 1)\n"
+	"  --cpu MODEL     " CPU_MODELS " (default: host)\n"
+	"  --help, --version\n"
+	"\n"
+	"Exit status: 0 switched off, 1 failed or crashed, 2 usage, 4 no such "
+	"file,\n6 this host can't (no KVM, no right to it, no such CPU).\n";
+
+/* One line, in one write: others talk on the same terminal. */
+static void say(const char *text)
+{
+	fprintf(stderr, "kvm-agent: %s\n", text);
+}
+
+static int status_of(int code)
+{
+	switch (code) {
+	case -ENODEV:
+	case -EACCES:
+	case -EOPNOTSUPP:
+		return EXIT_UNSUPPORTED;
+	case -ENOENT:
+		return EXIT_NOT_FOUND;
+	default:
+		return EXIT_FAILURE;
+	}
+}
+
+/* ---- options ---- */
+
+static int parse_size(const char *text, uint64_t *out, struct err *err)
+{
+	static const char units[] = "KMGT";
+	char *end = NULL;
+	const char *unit;
+	uint64_t value;
+	unsigned shift = 0;
+
+	errno = 0;
+	value = strtoull(text, &end, 10);
+	if (*end && (unit = strchr(units, *end)) != NULL) {
+		shift = 10 * (unsigned)(unit - units + 1);
+		end++;
+	}
+	if (errno || end == text || *end || text[0] < '0' || text[0] > '9' ||
+	    value > MEMORY_SIZE_MAX >> shift)
+		return err_set(err, -EINVAL,
+			       "--memory: a size like 512M or 4G, 16T at most");
+	*out = value << shift;
+	return 0;
+}
+
+static int parse_cpus(const char *text, unsigned *out, struct err *err)
+{
+	char *end = NULL;
+	unsigned long value = strtoul(text, &end, 10);
+
+	if (end == text || *end || text[0] < '0' || text[0] > '9' || !value ||
+	    value > LAYOUT_CPUS_MAX)
+		return err_set(err, -EINVAL, "--cpus: a number from 1 to %u",
+			       LAYOUT_CPUS_MAX);
+	*out = (unsigned)value;
+	return 0;
+}
+
+static int parse_option(struct agent *agent, int option, struct err *err)
+{
+	struct machine_options *options = &agent->options;
+
+	switch (option) {
+	case 'k':
+		agent->kernel = optarg;
+		return 0;
+	case 'i':
+		agent->initrd = optarg;
+		return 0;
+	case 'a':
+		agent->append = optarg;
+		return 0;
+	case 'm':
+		return parse_size(optarg, &options->board.memory_bytes, err);
+	case 'n':
+		return parse_cpus(optarg, &options->board.cpus, err);
+	case 'c':
+		return cpu_model_parse(optarg, &options->cpu, err);
+	default:
+		return err_set(err, -EINVAL, "see kvm-agent --help");
+	}
+}
+
+/* 1: help or version was all that was asked for. */
+static int parse(struct agent *agent, int argc, char **argv, struct err *err)
+{
+	static const struct option options[] = {
+		{ "kernel", required_argument, NULL, 'k' },
+		{ "initrd", required_argument, NULL, 'i' },
+		{ "append", required_argument, NULL, 'a' },
+		{ "memory", required_argument, NULL, 'm' },
+		{ "cpus", required_argument, NULL, 'n' },
+		{ "cpu", required_argument, NULL, 'c' },
+		{ "help", no_argument, NULL, 'h' },
+		{ "version", no_argument, NULL, 'v' },
+		{ 0 },
+	};
+	int option, r;
+
+	while ((option = getopt_long(argc, argv, "", options, NULL)) >= 0) {
+		if (option == 'h')
+			fputs(help, stdout);
+		if (option == 'v')
+			puts("kvm-agent " VMSNAP_VERSION);
+		if (option == 'h' || option == 'v')
+			return 1;
+		r = parse_option(agent, option, err);
+		if (r < 0)
+			return r;
+	}
+	if (optind < argc || !agent->kernel)
+		return err_set(err, -EINVAL,
+			       "which kernel? Name it with --kernel FILE; see "
+			       "kvm-agent --help");
+	return 0;
+}
+
+/* ---- the kernel ---- */
+
+static int open_file(const char *path, struct err *err)
+{
+	char quoted[256];
+	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+
+	int code = -errno;
+
+	if (fd >= 0)
+		return fd;
+	/* -EACCES is KVM's, for the exit status. */
+	return err_sys(err, code == -EACCES ? -EPERM : code, "open '%s'",
+		       escape_name(quoted, sizeof(quoted), path));
+}
+
+/* The whole file, on the heap: a mapping of a file that another cuts off would
+ * be our end. */
+static int read_file(int fd, const char *path, void **out, size_t *out_size,
+		     struct err *err)
+{
+	autofree uint8_t *data = NULL;
+	char quoted[256];
+	struct stat stat;
+	size_t size = 0;
+	int r;
+
+	escape_name(quoted, sizeof(quoted), path);
+	if (fstat(fd, &stat) < 0)
+		return err_sys(err, -errno, "'%s'", quoted);
+	if (!S_ISREG(stat.st_mode) || stat.st_size <= 0 ||
+	    stat.st_size > (off_t)KERNEL_SIZE_MAX)
+		return err_set(err, -EINVAL,
+			       "'%s' is no file of 1 byte to 1 GiB", quoted);
+	r = alloc_array(&data, (size_t)stat.st_size, 1, err);
+	while (r == 0 && size < (size_t)stat.st_size) {
+		ssize_t got = pread(fd, data + size,
+				    (size_t)stat.st_size - size, (off_t)size);
+
+		if (got < 0 && errno == EINTR)
+			continue;
+		if (got <= 0)
+			return err_sys(err, got ? -errno : -ENODATA,
+				       "read '%s'", quoted);
+		size += (size_t)got;
+	}
+	if (r < 0)
+		return r;
+	*out = ptr_steal(&data);
+	*out_size = size;
+	return 0;
+}
+
+static int boot(struct machine_hooks *hooks, const struct memory *memory,
+		struct boot_start *start, struct err *err)
+{
+	struct agent *agent = container_of(hooks, struct agent, hooks);
+	struct boot_source source = { .cmdline = agent->append };
+	autofree void *kernel = NULL, *initrd = NULL;
+	int r;
+
+	r = read_file(agent->kernel_fd, agent->kernel, &kernel,
+		      &source.kernel_size, err);
+	if (r == 0 && agent->initrd)
+		r = read_file(agent->initrd_fd, agent->initrd, &initrd,
+			      &source.initrd_size, err);
+	if (r < 0)
+		return r;
+	source.kernel = kernel;
+	source.initrd = initrd;
+	return boot_load(memory, &source, start, err);
+}
+
+/* ---- what happens ---- */
+
+static void changed(struct machine_hooks *hooks, enum machine_state state,
+		    const char *words)
+{
+	struct agent *agent = container_of(hooks, struct agent, hooks);
+
+	switch (state) {
+	case MACHINE_STOPPED:
+		loop_stop(agent->loop);
+		break;
+	case MACHINE_CRASHED:
+		agent->code = err_set(&agent->err, -EIO,
+				      "the machine has crashed: %s", words);
+		loop_stop(agent->loop);
+		break;
+	case MACHINE_CREATED:
+	case MACHINE_RUNNING:
+	case MACHINE_PAUSED:
+	case MACHINE_SAVING:
+		break;
+	}
+}
+
+static void quit(void *arg)
+{
+	struct agent *agent = arg;
+
+	machine_stop(agent->machine);
+	loop_stop(agent->loop);
+}
+
+static void on_signal(struct loop_watch *watch, uint32_t events)
+{
+	struct signalfd_siginfo info;
+
+	(void)events;
+	if (read(watch->fd, &info, sizeof(info)) == sizeof(info))
+		quit(watch->owner);
+}
+
+/* Before any thread: all of them inherit the mask. */
+static int watch_signals(struct agent *agent, struct err *err)
+{
+	sigset_t set;
+
+	sigemptyset(&set);
+	sigaddset(&set, SIGTERM);
+	sigaddset(&set, SIGINT);
+	sigaddset(&set, SIGHUP);
+	sigaddset(&set, SIGQUIT);
+	sigprocmask(SIG_BLOCK, &set, NULL);
+	signal(SIGPIPE, SIG_IGN);
+	agent->signals =
+		(struct loop_watch){ signalfd(-1, &set,
+					      SFD_CLOEXEC | SFD_NONBLOCK),
+				     EPOLLIN, on_signal, agent };
+	if (agent->signals.fd < 0)
+		return err_sys(err, -errno, "signals");
+	return loop_add(agent->loop, &agent->signals, err);
+}
+
+static int open_all(struct agent *agent, struct err *err)
+{
+	int r = loop_new(&agent->loop, err);
+
+	if (r == 0)
+		r = watch_signals(agent, err);
+	if (r < 0)
+		return r;
+	agent->kernel_fd = open_file(agent->kernel, err);
+	if (agent->kernel_fd < 0)
+		return agent->kernel_fd;
+	if (agent->initrd) {
+		agent->initrd_fd = open_file(agent->initrd, err);
+		if (agent->initrd_fd < 0)
+			return agent->initrd_fd;
+	}
+	return 0;
+}
+
+static int run(struct agent *agent, struct err *err)
+{
+	int r = open_all(agent, err);
+
+	if (r == 0)
+		r = terminal_new(&agent->terminal, STDIN_FILENO, STDOUT_FILENO,
+				 agent->loop, quit, agent, err);
+	if (r < 0)
+		return r;
+	agent->options.board.console = terminal_line(agent->terminal);
+	r = machine_new(&agent->machine, &agent->options, agent->loop, err);
+	if (r < 0)
+		return r;
+	terminal_connect(agent->terminal,
+			 &machine_board(agent->machine)->serial);
+	r = machine_resume(agent->machine, err);
+	return r == 0 ? loop_run(agent->loop, err) : r;
+}
+
+static void close_all(struct agent *agent)
+{
+	uint64_t lost;
+
+	if (agent->terminal)
+		terminal_disconnect(agent->terminal);
+	machine_free(agent->machine);
+	if (agent->terminal) {
+		lost = terminal_lost(agent->terminal);
+		terminal_free(agent->terminal);
+		if (lost)
+			fprintf(stderr,
+				"kvm-agent: %" PRIu64
+				" bytes of the console's output were lost: "
+				"nobody took them in time\n",
+				lost);
+	}
+	autofd_run(&agent->signals.fd);
+	autofd_run(&agent->kernel_fd);
+	autofd_run(&agent->initrd_fd);
+	loop_free(agent->loop);
+}
+
+int main(int argc, char **argv)
+{
+	struct agent agent = {
+		.options = { .board = { .memory_bytes = MEMORY_DEFAULT,
+					.cpus = 1 } },
+		.hooks = { boot, changed },
+		.append = "",
+		.kernel_fd = -1,
+		.initrd_fd = -1,
+		.signals = { .fd = -1 },
+	};
+	int r = parse(&agent, argc, argv, &agent.err);
+
+	if (r < 0) {
+		say(agent.err.text);
+		return EXIT_USAGE;
+	}
+	if (r > 0)
+		return fflush(stdout) ? EXIT_FAILURE : EXIT_SUCCESS;
+	agent.options.hooks = &agent.hooks;
+	r = run(&agent, &agent.err);
+	if (r == 0)
+		r = agent.code;
+	/* The terminal as it was, before anything is said on it. */
+	close_all(&agent);
+	if (r == 0)
+		return EXIT_SUCCESS;
+	say(agent.err.text);
+	return status_of(r);
+}

@@ -10,21 +10,10 @@
 #include "kvm-agent/devices/serial.h"
 #include "kvm-agent/vm/bus.h"
 #include "kvm-agent/vm/device.h"
+#include "kvm-agent/vm/events.h"
 #include "kvm-agent/vm/vm.h"
 
 #define BOARD_DEVICES_MAX 128u
-
-/* What a guest asks of its machine, by whatever device. */
-enum board_request {
-	BOARD_RESET,
-	BOARD_POWER_OFF,
-};
-
-/* The machine, as its devices see it. Any thread, with any lock; returns at
- * once: what was asked for happens later, on the control thread. */
-struct board_host {
-	void (*request)(struct board_host *host, enum board_request request);
-};
 
 struct board_options {
 	uint64_t memory_bytes;
@@ -34,7 +23,7 @@ struct board_options {
 
 struct board {
 	const struct board_options *options;
-	struct board_host *host;
+	struct guest_events *guest;
 	struct vm *vm;        /* NULL in a test: for events of KVM only */
 	struct loop *io_loop; /* the I/O thread's */
 	struct loop *control; /* the control thread's */
@@ -51,7 +40,7 @@ struct board {
 };
 
 /*
- * The caller has set options, host, vm, loops and interrupts, and nothing else.
+ * The caller has set options, guest, vm, loops and interrupts, and nothing else.
  * No thread of a guest runs yet.
  */
 int board_init(struct board *board, struct err *err);

@@ -32,11 +32,12 @@ struct machine {
 	pthread_t io_thread;
 	bool has_io_thread;
 
-	struct board_host host;
+	struct guest_events guest;
 	struct vcpu_hooks vcpu_hooks;
 	struct loop_work work;
 	pthread_mutex_t lock; /* of what follows */
-	bool wants_reset, wants_power_off, failed;
+	unsigned told;        /* bits of enum guest_event */
+	bool failed;
 	char words[WORDS_MAX]; /* of the first failure */
 };
 
@@ -177,19 +178,12 @@ static int reset(struct machine *machine, struct err *err)
 
 /* ---- what other threads ask for ---- */
 
-static void on_request(struct board_host *host, enum board_request request)
+static void on_told(struct guest_events *guest, enum guest_event event)
 {
-	struct machine *machine = container_of(host, struct machine, host);
+	struct machine *machine = container_of(guest, struct machine, guest);
 
 	pthread_mutex_lock(&machine->lock);
-	switch (request) {
-	case BOARD_RESET:
-		machine->wants_reset = true;
-		break;
-	case BOARD_POWER_OFF:
-		machine->wants_power_off = true;
-		break;
-	}
+	machine->told |= 1u << event;
 	pthread_mutex_unlock(&machine->lock);
 	loop_post(machine->control, &machine->work);
 }
@@ -232,28 +226,45 @@ static void do_reset(struct machine *machine)
 		vcpu_resume(&machine->vcpus[i]);
 }
 
+static bool is_told(unsigned told, enum guest_event event)
+{
+	return told & 1u << event;
+}
+
+static void pass_on(struct machine *machine, unsigned told)
+{
+	struct machine_hooks *hooks = machine->options->hooks;
+
+	if (is_told(told, GUEST_PANICKED))
+		hooks->told(hooks, GUEST_PANICKED);
+	if (is_told(told, GUEST_CRASH_LOADED))
+		hooks->told(hooks, GUEST_CRASH_LOADED);
+}
+
 /* On the control thread: what was noted. */
 static void on_work(struct loop_work *work)
 {
 	struct machine *machine = container_of(work, struct machine, work);
-	bool wants_reset, wants_power_off, failed;
+	unsigned told;
+	bool failed;
 
 	/* Paused: it is seen to when the machine goes on. */
 	if (machine->state != MACHINE_RUNNING)
 		return;
 	pthread_mutex_lock(&machine->lock);
-	wants_reset = machine->wants_reset;
-	wants_power_off = machine->wants_power_off;
+	told = machine->told;
 	failed = machine->failed;
-	machine->wants_reset = machine->wants_power_off = false;
+	machine->told = 0;
 	pthread_mutex_unlock(&machine->lock);
 
-	if (!wants_reset && !wants_power_off && !failed)
+	pass_on(machine, told);
+	if (!failed && !is_told(told, GUEST_RESET) &&
+	    !is_told(told, GUEST_POWER_OFF))
 		return;
 	pause_vcpus(machine);
 	/* Several at once: the one that the guest can't be meaning to
 	 * survive. */
-	if (wants_power_off)
+	if (is_told(told, GUEST_POWER_OFF))
 		change(machine, MACHINE_STOPPED, NULL);
 	else if (failed)
 		change(machine, MACHINE_CRASHED, machine->words);
@@ -305,7 +316,7 @@ static int make(struct machine *machine, struct err *err)
 		return r;
 	machine->board = (struct board){
 		.options = &machine->options->board,
-		.host = &machine->host,
+		.guest = &machine->guest,
 		.vm = &machine->vm,
 		.io_loop = machine->io_loop,
 		.control = machine->control,
@@ -328,7 +339,7 @@ int machine_new(struct machine **out, const struct machine_options *options,
 	machine->options = options;
 	machine->cpus = options->board.cpus;
 	machine->control = control;
-	machine->host.request = on_request;
+	machine->guest.tell = on_told;
 	machine->vcpu_hooks.ended = on_vcpu_ended;
 	machine->work.run = on_work;
 	pthread_mutex_init(&machine->lock, NULL);

@@ -29,6 +29,8 @@ struct machine_hooks {
 	 */
 	int (*boot)(struct machine_hooks *hooks, const struct memory *memory,
 		    struct boot_start *start, struct err *err);
+	/* The guest told something that changes no state. */
+	void (*told)(struct machine_hooks *hooks, enum guest_event event);
 	/* The guest or a failure has changed the state; words or NULL. Stopped
 	 * and crashed are the last. */
 	void (*changed)(struct machine_hooks *hooks, enum machine_state state,

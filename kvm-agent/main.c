@@ -270,6 +270,13 @@ static void changed(struct machine_hooks *hooks, enum machine_state state,
 	}
 }
 
+static void told(struct machine_hooks *hooks, enum guest_event event)
+{
+	(void)hooks;
+	if (event == GUEST_PANICKED)
+		say("the guest's kernel has panicked");
+}
+
 static void quit(void *arg)
 {
 	struct agent *agent = arg;
@@ -374,7 +381,7 @@ int main(int argc, char **argv)
 	struct agent agent = {
 		.options = { .board = { .memory_bytes = MEMORY_DEFAULT,
 					.cpus = 1 } },
-		.hooks = { boot, changed },
+		.hooks = { boot, told, changed },
 		.append = "",
 		.kernel_fd = -1,
 		.initrd_fd = -1,

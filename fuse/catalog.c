@@ -503,8 +503,9 @@ static int written_make(struct catalog *catalog, const struct node *node,
 			       "%u disks of this mount have been written to: "
 			       "mount again for more",
 			       WRITTEN_MAX);
+	/* A thread for each request: it may wait. */
 	if (!catalog->written_io)
-		catalog->written_io = io_new(err);
+		catalog->written_io = io_new_plain(err);
 	if (!catalog->written_io)
 		return -EIO;
 	how.io = catalog->written_io;

@@ -1,6 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The image, or a layer that is thrown away, for nbdkit's threads: it has one
- * for each request under way, and makes and ends them with each connection. */
+/*
+ * The image, or a layer that is thrown away, for nbdkit's threads: it has one
+ * for each request under way, and makes and ends them with each connection. So
+ * a thread may as well do its request's I/O by a plain call: through a ring it
+ * would wait for another thread, or the kernel's, to do it.
+ */
 #include "nbd/image_door.h"
 
 #include <stdio.h>
@@ -44,7 +48,7 @@ static int open_image(struct image_door *door,
 	};
 	int r;
 
-	door->io = io_new(err);
+	door->io = io_new_plain(err);
 	if (!door->io)
 		return err->code;
 	live.io = temporary.io = door->io;

@@ -87,12 +87,10 @@ int vms_live_request(struct vms_live_queues *queues,
 {
 	struct err err = { 0 };
 	struct image_queue *queue = borrow(queues, &err);
-	struct image_request *done;
 
 	if (!queue)
 		return err.code < 0 ? err.code : -ENOMEM;
-	image_submit(queue, request);
-	image_reap(queue, 1, &done, 1);
+	image_request_run(queue, request);
 	give_back(queues, queue);
 	return request->result;
 }

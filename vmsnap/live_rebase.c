@@ -62,11 +62,8 @@ static int hide(struct image_queue *queue, size_t length, uint64_t offset)
 		.offset = offset,
 		.length = length,
 	};
-	struct image_request *done;
 
-	image_submit(queue, &request);
-	image_reap(queue, 1, &done, 1);
-	return request.result;
+	return image_request_run(queue, &request);
 }
 
 /* [at, at + length) of the segment at `offset`. */

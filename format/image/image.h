@@ -141,7 +141,9 @@ unsigned image_reap(struct image_queue *queue, unsigned min,
 /* Readable whenever reap(0) would give something; -1: none to be had. */
 int image_queue_fd(struct image_queue *queue);
 
-/* One request to its end. */
+/* One request to its end, which blocks: its result. Others of the queue may be
+ * under way, and stay to be reaped. A flush is done by the caller itself. */
+int image_request_run(struct image_queue *queue, struct image_request *request);
 int image_read(struct image_queue *queue, void *buffer, size_t length,
 	       uint64_t offset);
 int image_write(struct image_queue *queue, const void *buffer, size_t length,

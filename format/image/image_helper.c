@@ -92,16 +92,11 @@ void part_to_helper(struct part *part)
 	pthread_cond_signal(&image->job_there);
 }
 
-/* All flushes that wait share one. */
-static void run_flushes(struct image *image)
+int helper_flush(struct image *image)
 {
-	struct part_list flushes = image->flushes;
 	struct stack *stack;
-	struct part *part;
 	int r;
 
-	image->flushes.first = NULL;
-	image_unlock(image);
 	pthread_mutex_lock(&image->commit_lock);
 	image_lock(image);
 	stack = stack_get(image->stack);
@@ -109,11 +104,26 @@ static void run_flushes(struct image *image)
 	r = image_commit(image, stack, stack->count, NULL);
 	image_lock(image);
 	if (journal_used(stack_top(stack)) >
-	    stack_top(stack)->super.journal_length / 2)
+	    stack_top(stack)->super.journal_length / 2) {
 		image->want_checkpoint = true;
+		helper_wake_background(image);
+	}
 	stack_put(image, stack);
 	image_unlock(image);
 	pthread_mutex_unlock(&image->commit_lock);
+	return r;
+}
+
+/* All flushes that wait share one. */
+static void run_flushes(struct image *image)
+{
+	struct part_list flushes = image->flushes;
+	struct part *part;
+	int r;
+
+	image->flushes.first = NULL;
+	image_unlock(image);
+	r = helper_flush(image);
 	while ((part = part_pop(&flushes))) {
 		part->result = r;
 		queue_post(part);

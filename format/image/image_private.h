@@ -405,6 +405,9 @@ void write_set_bits(struct layer *top, struct map_page *page, unsigned index,
 /* image_helper.c: threads, or the same done inline. */
 void helper_stop(struct image *image);
 void helper_wake_background(struct image *image);
+/* A flush by the caller, blocking. Of several at once the second makes durable
+ * what the rest have, who find nothing left to do. By no lock. */
+int helper_flush(struct image *image);
 /* Without threads: do what is to be done; true when anything was. */
 bool helper_run_inline(struct image *image);
 

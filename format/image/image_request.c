@@ -539,7 +539,7 @@ static bool take_done(struct image_queue *queue, struct image_request *request)
 	return false;
 }
 
-static int run_one(struct image_queue *queue, struct image_request *request)
+static void run_one(struct image_queue *queue, struct image_request *request)
 {
 	struct request_list others = { 0 };
 
@@ -562,6 +562,28 @@ static int run_one(struct image_queue *queue, struct image_request *request)
 			queue->done.last = others.last;
 		queue->done.first = others.first;
 	}
+}
+
+/* Who waits for it anyway flushes himself: no change of threads. */
+static int run_flush(struct image *image)
+{
+	return image->writable ? helper_flush(image) : 0;
+}
+
+int image_request_run(struct image_queue *queue, struct image_request *request)
+{
+	struct image *image = queue->image;
+	bool fua = request->fua && request->op != IMAGE_READ;
+
+	if (request->op == IMAGE_FLUSH) {
+		request->result = run_flush(image);
+		return request->result;
+	}
+	request->fua = false;
+	run_one(queue, request);
+	request->fua = fua;
+	if (fua && !request->result)
+		request->result = run_flush(image);
 	return request->result;
 }
 
@@ -575,7 +597,7 @@ int image_read(struct image_queue *queue, void *buffer, size_t length,
 		.buffer = buffer,
 	};
 
-	return run_one(queue, &request);
+	return image_request_run(queue, &request);
 }
 
 int image_write(struct image_queue *queue, const void *buffer, size_t length,
@@ -588,14 +610,14 @@ int image_write(struct image_queue *queue, const void *buffer, size_t length,
 		.buffer = (void *)(uintptr_t)buffer,
 	};
 
-	return run_one(queue, &request);
+	return image_request_run(queue, &request);
 }
 
 int image_flush(struct image_queue *queue)
 {
 	struct image_request request = { .op = IMAGE_FLUSH };
 
-	return run_one(queue, &request);
+	return image_request_run(queue, &request);
 }
 
 int image_discard(struct image_queue *queue, uint64_t length, uint64_t offset)
@@ -606,5 +628,5 @@ int image_discard(struct image_queue *queue, uint64_t length, uint64_t offset)
 		.length = length,
 	};
 
-	return run_one(queue, &request);
+	return image_request_run(queue, &request);
 }

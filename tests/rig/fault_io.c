@@ -138,22 +138,26 @@ static ssize_t fault_write(struct vs_io *io, int file, const void *buffer,
 	return n;
 }
 
+static int tell_sync(struct fault_io *fault, int file)
+{
+	if (!is_hit(fault, file))
+		return 0;
+	atomic_fetch_add(&fault->syncs, 1);
+	return fault->sync_error;
+}
+
 static int fault_sync(struct vs_io *io, int file)
 {
-	struct fault_io *fault = fault_of(io);
+	int r = tell_sync(fault_of(io), file);
 
-	if (is_hit(fault, file) && fault->sync_error)
-		return fault->sync_error;
-	return below(io)->ops->sync(below(io), file);
+	return r ? r : below(io)->ops->sync(below(io), file);
 }
 
 static int fault_sync_data(struct vs_io *io, int file)
 {
-	struct fault_io *fault = fault_of(io);
+	int r = tell_sync(fault_of(io), file);
 
-	if (is_hit(fault, file) && fault->sync_error)
-		return fault->sync_error;
-	return below(io)->ops->sync_data(below(io), file);
+	return r ? r : below(io)->ops->sync_data(below(io), file);
 }
 
 static int fault_truncate(struct vs_io *io, int file, uint64_t size)

@@ -27,6 +27,7 @@ struct fault_io {
 
 	_Atomic uint64_t bytes_read; /* of files with that path */
 	_Atomic uint64_t bytes_written;
+	_Atomic uint64_t syncs;
 	_Atomic bool is_hit[4096]; /* by handle: its path matches */
 };
 

@@ -118,6 +118,54 @@ static void test_confirm(void **state)
 	free_rig(&rig);
 }
 
+/* Durable when it returns, at the price of a flush; what else is under way
+ * stays so. */
+static void test_fua(void **state)
+{
+	struct image_request read = { .op = IMAGE_READ, .length = 4096 };
+	struct image_request write = {
+		.op = IMAGE_WRITE,
+		.offset = UNIT,
+		.length = 4096,
+		.fua = true,
+	};
+	struct image_request *done = NULL;
+	uint8_t buffer[4096];
+	struct rig rig;
+	uint64_t before;
+
+	(void)state;
+	make_rig(&rig, true);
+	read.buffer = buffer;
+	image_submit(rig.queue, &read);
+	pattern_fill(rig.model + UNIT, 4096, UNIT, 1);
+	write.buffer = rig.model + UNIT;
+	before = syncs(&rig);
+	assert_int_equal(image_request_run(rig.queue, &write), 0);
+	assert_int_equal(syncs(&rig) - before, 1);
+	assert_true(write.fua);
+	flush_costs(&rig, 0);
+	assert_int_equal(image_reap(rig.queue, 1, &done, 1), 1);
+	assert_ptr_equal(done, &read);
+	assert_int_equal(read.result, 0);
+	assert_memory_equal(buffer, rig.model, 4096);
+	lose_power(&rig);
+	compare(&rig);
+	/* What can't be made durable is not called so: the last step fails. */
+	for (unsigned i = 2; i < 4; i++) {
+		before = sim_count(rig.sim).ops;
+		write.offset = i * UNIT;
+		assert_int_equal(image_request_run(rig.queue, &write), 0);
+	}
+	write.offset = 4 * UNIT;
+	sim_fail_at(rig.sim, 2 * sim_count(rig.sim).ops - before, -EIO, false);
+	assert_int_equal(image_request_run(rig.queue, &write), -EIO);
+	image_queue_free(rig.queue);
+	assert_int_equal(image_close(rig.image, &err), -EIO);
+	rig.image = NULL;
+	free_rig(&rig);
+}
+
 static uint64_t cluster_at(const struct rig *rig, uint64_t cluster)
 {
 	return layer_cluster_at(&stack_top(rig->image->stack)->super, cluster);
@@ -218,6 +266,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_costs),
 		cmocka_unit_test(test_confirm),
+		cmocka_unit_test(test_fua),
 		cmocka_unit_test(test_data_missing),
 		cmocka_unit_test(test_failed_sync),
 	};

@@ -12,6 +12,7 @@
 #include <cmocka.h>
 
 #include "format/image/image_private.h"
+#include "tests/rig/fault_io.h"
 #include "tests/rig/image_model.h"
 #include "tests/rig/image_rig.h"
 
@@ -483,6 +484,69 @@ static void test_descriptor(void **state)
 	free_rig(&rig);
 }
 
+/* ---- flushes at once ---- */
+
+struct flusher {
+	struct rig *rig;
+	pthread_barrier_t *written;
+	uint64_t at;
+	int wrong;
+};
+
+static void *write_and_flush(void *arg)
+{
+	struct flusher *flusher = arg;
+	struct image_queue *queue =
+		image_queue_new(flusher->rig->image, 2, &err);
+	uint8_t buffer[4096];
+
+	pattern_fill(buffer, sizeof(buffer), flusher->at, 1);
+	flusher->wrong = !queue || image_write(queue, buffer, sizeof(buffer),
+					       flusher->at);
+	pthread_barrier_wait(flusher->written);
+	flusher->wrong |= !queue || image_flush(queue);
+	image_queue_free(queue);
+	return NULL;
+}
+
+/* All of them wait, and have written: what the first does is for all. */
+static void test_flush_shared(void **state)
+{
+	struct flusher flushers[THREADS];
+	pthread_t threads[THREADS];
+	pthread_barrier_t written;
+	struct fault_io fault;
+	struct vs_io *real;
+	struct rig rig;
+	uint64_t before;
+
+	(void)state;
+	real = io_new_plain(&err);
+	assert_non_null(real);
+	fault_io_init(&fault, real);
+	fault.path = "d.vsi.1";
+	make_rig(&rig, &fault.io);
+	pthread_barrier_init(&written, NULL, THREADS + 1);
+	pthread_mutex_lock(&rig.image->commit_lock);
+	for (unsigned i = 0; i < THREADS; i++) {
+		flushers[i] = (struct flusher){ &rig, &written, i * REGION, 0 };
+		assert_int_equal(pthread_create(&threads[i], NULL,
+						write_and_flush, &flushers[i]),
+				 0);
+	}
+	pthread_barrier_wait(&written);
+	before = fault.syncs;
+	pthread_mutex_unlock(&rig.image->commit_lock);
+	for (unsigned i = 0; i < THREADS; i++) {
+		pthread_join(threads[i], NULL);
+		assert_int_equal(flushers[i].wrong, 0);
+	}
+	assert_int_equal(fault.syncs - before, 1);
+	pthread_barrier_destroy(&written);
+	free_rig(&rig);
+	io_free(real);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -490,6 +554,7 @@ int main(void)
 		cmocka_unit_test(test_plain),
 		cmocka_unit_test(test_seals_under_way),
 		cmocka_unit_test(test_descriptor),
+		cmocka_unit_test(test_flush_shared),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

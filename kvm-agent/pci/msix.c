@@ -177,9 +177,9 @@ void msix_pending_read(struct msix *msix, uint64_t offset, void *data,
 	for (unsigned i = 0; i < length; i++) {
 		uint64_t at = offset + i;
 
-		out[i] = at < PENDING_SIZE ? (uint8_t)(msix->pending[at / 8] >>
-						       8 * (at % 8))
-					   : 0;
+		out[i] = 0;
+		if (at < PENDING_SIZE)
+			out[i] = msix->pending[at / 8] >> 8 * (at % 8) & 0xff;
 	}
 	pthread_mutex_unlock(&msix->lock);
 }

@@ -19,6 +19,7 @@ FORMAT_PKGS := libzstd libcrypto liburing libxxhash
 ENGINE_PKGS := jansson
 FUSE_PKGS := fuse3
 NBD_PKGS := nbdkit
+AGENT_PKGS := blkid ext2fs com_err libseccomp
 TEST_PKGS := cmocka
 
 pkg_cflags = $(shell $(PKG_CONFIG) --cflags $(1) 2>/dev/null)
@@ -63,8 +64,10 @@ LIB_FORMAT := $(BUILD)/libvmsnap-format.a
 LIB_VMSNAP := $(BUILD)/libvmsnap.a
 LIB_AGENT := $(BUILD)/libkvm-agent.a
 LIB_RIG := $(BUILD)/librig.a
+DSDT := $(BUILD)/obj/kvm-agent/acpi/dsdt.o
 LIBS := $(LIB_VMSNAP) $(LIB_FORMAT)
 NEEDED := $(call pkg_libs,$(FORMAT_PKGS) $(ENGINE_PKGS))
+AGENT_NEEDED := $(NEEDED) $(call pkg_libs,$(AGENT_PKGS))
 
 PLUGIN := $(BUILD)/nbdkit-vmsnap-plugin.so
 PROGRAMS := $(if $(CLI_SRC),$(BUILD)/vmsnap $(BUILD)/vmsnap.1) \
@@ -84,8 +87,10 @@ endif
 missing := $(strip \
 	$(if $(shell command -v $(firstword $(CC)) 2>/dev/null),,$(firstword $(CC))) \
 	$(if $(shell command -v scdoc 2>/dev/null),,scdoc) \
+	$(if $(shell command -v iasl 2>/dev/null),,iasl) \
 	$(if $(shell command -v $(PKG_CONFIG) 2>/dev/null),$(foreach pkg,\
-		$(FORMAT_PKGS) $(CLI_PKGS) $(FUSE_PKGS) $(NBD_PKGS),$(shell \
+		$(FORMAT_PKGS) $(CLI_PKGS) $(FUSE_PKGS) $(NBD_PKGS) \
+		$(AGENT_PKGS),$(shell \
 		$(PKG_CONFIG) --exists $(pkg) 2>/dev/null || echo $(pkg))),\
 		$(PKG_CONFIG)))
 helpers := check-asan check-tsan check-all demo bench fuzz lint clean
@@ -107,16 +112,34 @@ $(call obj,$(FUSE_SRC)): ALL_CFLAGS += \
 	$(patsubst -I%,-isystem %,$(call pkg_cflags,$(FUSE_PKGS)))
 $(call obj,$(NBD_SRC)): ALL_CFLAGS += \
 	$(patsubst -I%,-isystem %,$(call pkg_cflags,$(NBD_PKGS)))
+$(call obj,$(AGENT_SRC)): ALL_CFLAGS += \
+	$(patsubst -I%,-isystem %,$(call pkg_cflags,$(AGENT_PKGS)))
 
 $(LIB_FORMAT): $(call obj,$(FORMAT_SRC))
 $(LIB_VMSNAP): $(call obj,$(VMSNAP_SRC))
-$(LIB_AGENT): $(call obj,$(filter-out kvm-agent/main.c,$(AGENT_SRC)))
+$(LIB_AGENT): $(call obj,$(filter-out kvm-agent/main.c,$(AGENT_SRC))) $(DSDT)
 $(LIB_RIG): $(call obj,$(RIG_SRC))
 $(LIB_FORMAT) $(LIB_VMSNAP) $(LIB_AGENT) $(LIB_RIG):
 	@mkdir -p $(@D)
 	@rm -f $@
 	$(call say,AR,$@)
 	$(Q)ar rcs $@ $(filter %.o,$^)
+
+# ACPI's source, through the C preprocessor and iasl, as an array of C.
+$(BUILD)/acpi/dsdt.c: kvm-agent/acpi/dsdt.asl kvm-agent/vm/layout.h Makefile
+	@mkdir -p $(@D)
+	$(call say,IASL,$<)
+	$(Q)$(CC) -E -P -x c -iquote . -o $(@D)/dsdt.asl $<
+	$(Q)cd $(@D) && { iasl -we -tc -p dsdt dsdt.asl >dsdt.log 2>&1 || \
+		{ cat dsdt.log; exit 1; }; }
+	$(Q){ echo '#include "kvm-agent/acpi/tables.h"'; \
+		sed 's/^unsigned char dsdt_aml_code/const unsigned char acpi_dsdt/' \
+			$(@D)/dsdt.hex; \
+		echo 'const unsigned acpi_dsdt_size = sizeof(acpi_dsdt);'; } >$@
+
+$(DSDT): $(BUILD)/acpi/dsdt.c
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(ALL_CFLAGS) -c -o $@ $<
 
 $(BUILD)/vmsnap: $(call obj,$(CLI_SRC)) $(LIBS)
 	$(call say,LD,$@)
@@ -143,7 +166,7 @@ $(BUILD)/vmsnap.1: cli/vmsnap.1.scd
 $(UNIT_BIN) $(CRASH_BIN): $(BUILD)/tests/%: $(BUILD)/obj/tests/%.o $(LIB_RIG) $(LIB_AGENT) $(LIBS)
 	@mkdir -p $(@D)
 	$(call say,LD,$@)
-	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(NEEDED) $(call pkg_libs,$(TEST_PKGS))
+	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(AGENT_NEEDED) $(call pkg_libs,$(TEST_PKGS))
 
 $(BENCH_BIN): $(BUILD)/tests/%: $(BUILD)/obj/tests/%.o $(LIBS)
 	@mkdir -p $(@D)
@@ -155,7 +178,7 @@ $(FUZZ_BIN): $(BUILD)/tests/%: $(BUILD)/obj/tests/%.o $(LIB_RIG) $(LIB_AGENT) $(
 	$(if $(FUZZ),,$(BUILD)/obj/tests/fuzz/replay_main.o)
 	@mkdir -p $(@D)
 	$(call say,LD,$@)
-	$(Q)$(CC) $(ALL_LDFLAGS) $(if $(FUZZ),-fsanitize=fuzzer) -o $@ $^ $(NEEDED)
+	$(Q)$(CC) $(ALL_LDFLAGS) $(if $(FUZZ),-fsanitize=fuzzer) -o $@ $^ $(AGENT_NEEDED)
 
 # The tiny guests: no library, no sanitizer, no SSE where ring 0 is.
 GUEST_CFLAGS := -std=gnu11 -iquote . $(WARNINGS) -O2 -g0 -m64 -ffreestanding \

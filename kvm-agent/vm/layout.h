@@ -33,6 +33,7 @@
 #define LAYOUT_ECAM_SIZE     0x00100000
 #define LAYOUT_WINDOW32      0xd0000000 /* BARs below 4 GiB */
 #define LAYOUT_WINDOW32_SIZE 0x2c000000
+#define LAYOUT_WINDOW32_LAST 0xfbffffff
 #define LAYOUT_IOAPIC        0xfec00000 /* KVM's */
 #define LAYOUT_LAPIC         0xfee00000 /* KVM's; messages go here */
 /* Three pages that KVM on Intel takes for itself, and one for its page table
@@ -45,6 +46,7 @@
  */
 #define LAYOUT_WINDOW64_ALIGN 0x800000000
 #define LAYOUT_WINDOW64_SIZE  0x800000000
+#define LAYOUT_WINDOW64_LAST  0x7ffffffff /* of its size, from 0 */
 
 /* Ports: first, and how many. PIC, PIT and 0x61 are KVM's. */
 #define LAYOUT_I8042_DATA      0x60
@@ -66,6 +68,7 @@
 /* BARs of I/O ports: none of our devices has one. */
 #define LAYOUT_PORT_WINDOW      0x1000
 #define LAYOUT_PORT_WINDOW_SIZE 0xf000
+#define LAYOUT_PORT_WINDOW_LAST 0xffff
 
 #define LAYOUT_PM_RESET_VALUE   1 /* written to the reset register */
 #define LAYOUT_S5_TYPE          5 /* SLP_TYP of power off */

@@ -28,7 +28,8 @@ extern uint8_t guest_stubs[256][16];
 extern uint64_t guest_tss_descriptor[2];
 extern char guest_trap_stack_end[], back_from_user[];
 extern char guest_leave_user[];
-extern uint64_t kernel_stack;
+extern uint64_t kernel_stack, guest_pdpt[512];
+extern char guest_trampoline[], guest_trampoline_end[];
 void guest_init(void);
 void guest_trap(struct frame *frame);
 
@@ -146,7 +147,7 @@ void say(const char *format, ...)
 }
 
 /* A triple fault: no way to handle a trap is left. */
-static void __attribute__((noreturn)) end(void)
+void guest_shut_down(void)
 {
 	static const struct {
 		uint16_t limit;
@@ -161,7 +162,7 @@ static void __attribute__((noreturn)) end(void)
 void guest_end_well(void)
 {
 	say("done");
-	end();
+	guest_shut_down();
 }
 
 void guest_fail(const char *format, ...)
@@ -172,7 +173,7 @@ void guest_fail(const char *format, ...)
 	va_start(args, format);
 	say_args(format, &args);
 	va_end(args);
-	end();
+	guest_shut_down();
 }
 
 /* ---- traps ---- */
@@ -248,6 +249,32 @@ void lapic_eoi(void)
 	mmio_write32(LAPIC + LAPIC_EOI, 0);
 }
 
+void lapic_timer(uint32_t entry, uint32_t count)
+{
+	mmio_write32(LAPIC + LAPIC_DIVIDE, 2);
+	mmio_write32(LAPIC + LAPIC_TIMER, entry);
+	mmio_write32(LAPIC + LAPIC_INITIAL, count);
+}
+
+void lapic_send(unsigned id, unsigned vector)
+{
+	mmio_write32(LAPIC + LAPIC_ICR_HIGH, id << 24);
+	mmio_write32(LAPIC + LAPIC_ICR, 1u << 14 | vector);
+}
+
+/* As guest_trampoline is written for. */
+#define TRAMPOLINE 0x8000ull
+
+void lapic_start_other(unsigned id)
+{
+	memcpy((void *)TRAMPOLINE, guest_trampoline,
+	       (size_t)(guest_trampoline_end - guest_trampoline));
+	mmio_write32(LAPIC + LAPIC_ICR_HIGH, id << 24);
+	mmio_write32(LAPIC + LAPIC_ICR, 0xc500);
+	mmio_write32(LAPIC + LAPIC_ICR_HIGH, id << 24);
+	mmio_write32(LAPIC + LAPIC_ICR, 0x4600 | TRAMPOLINE >> 12);
+}
+
 void ioapic_route(unsigned pin, unsigned vector)
 {
 	mmio_write32(IOAPIC, 0x11 + 2 * pin);
@@ -263,6 +290,25 @@ void pit_start(unsigned hz)
 	out8(0x43, 0x34);
 	out8(0x40, (uint8_t)divisor);
 	out8(0x40, (uint8_t)(divisor >> 8));
+}
+
+/* ---- memory ---- */
+
+#define GIB_SHIFT 30
+#define HIGH_MAX  4
+
+void map_memory(uint64_t start, uint64_t end)
+{
+	static uint64_t tables[HIGH_MAX][512] __attribute__((aligned(4096)));
+	uint64_t first = start >> GIB_SHIFT, last = (end - 1) >> GIB_SHIFT;
+
+	for (uint64_t gib = first < 4 ? 4 : first; gib <= last; gib++) {
+		CHECK(gib < 4 + HIGH_MAX);
+		for (unsigned i = 0; i < 512; i++)
+			tables[gib - 4][i] =
+				(gib << GIB_SHIFT | i << 21) | 0x87;
+		guest_pdpt[gib] = (uint64_t)tables[gib - 4] | 7;
+	}
 }
 
 /* ---- what the guest was told ---- */

@@ -118,6 +118,8 @@ static inline void irq_wait(void)
 void say(const char *format, ...) __attribute__((format(printf, 1, 2)));
 /* Says so, and ends the machine: power off, the last line is "done". */
 void guest_end_well(void) __attribute__((noreturn));
+/* A triple fault. */
+void guest_shut_down(void) __attribute__((noreturn));
 void guest_fail(const char *format, ...)
 	__attribute__((noreturn, format(printf, 1, 2)));
 
@@ -156,10 +158,24 @@ void trap_set(unsigned vector, trap_fn *handler);
 /* Switches the LAPIC on and masks the PICs. */
 void lapic_init(void);
 void lapic_eoi(void);
+/* The timer's entry in the table of vectors, and its count at an eighth of the
+ * bus clock. */
+#define LAPIC_MASKED (1u << 16)
+void lapic_timer(uint32_t entry, uint32_t count);
+/* An interrupt to another processor. */
+void lapic_send(unsigned id, unsigned vector);
+/* INIT and SIPI: guest_other_main() runs on it. */
+void lapic_start_other(unsigned id);
 /* A pin of the IOAPIC to a vector of the first processor; edge. */
+#define IOAPIC_MASKED (1u << 16)
 void ioapic_route(unsigned pin, unsigned vector);
 /* The PIT's channel 0, periodic, at so many Hz. */
 void pit_start(unsigned hz);
+
+/* ---- memory ---- */
+
+/* Mapped one to one, for ring 3 too; at most 4 GiB behind the first 4. */
+void map_memory(uint64_t start, uint64_t end);
 
 /* ---- ring 3 ---- */
 

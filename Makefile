@@ -151,7 +151,7 @@ $(BUILD)/vmsnap-mount: $(call obj,$(FUSE_SRC)) $(LIBS)
 
 $(BUILD)/kvm-agent: $(BUILD)/obj/kvm-agent/main.o $(LIB_AGENT) $(LIBS)
 	$(call say,LD,$@)
-	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(NEEDED)
+	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(AGENT_NEEDED)
 
 # Our names stay ours inside of nbdkit.
 $(PLUGIN): $(call obj,$(NBD_SRC)) $(LIBS)

@@ -7,7 +7,12 @@
 #define KVM_AGENT_BOARD_H
 
 #include "format/base/loop.h"
+#include "kvm-agent/devices/acpi_pm.h"
+#include "kvm-agent/devices/i8042.h"
+#include "kvm-agent/devices/pvpanic.h"
+#include "kvm-agent/devices/rtc.h"
 #include "kvm-agent/devices/serial.h"
+#include "kvm-agent/devices/vmgenid.h"
 #include "kvm-agent/vm/bus.h"
 #include "kvm-agent/vm/device.h"
 #include "kvm-agent/vm/events.h"
@@ -37,6 +42,11 @@ struct board {
 
 	unsigned parts_made;
 	struct serial serial;
+	struct acpi_pm pm;
+	struct i8042 keyboard;
+	struct pvpanic panic;
+	struct rtc rtc;
+	struct vmgenid genid;
 };
 
 /*
@@ -52,6 +62,9 @@ int board_attach(struct board *board, struct device *device, struct err *err);
 
 /* While no vCPU runs. */
 void board_reset(struct board *board);
+/* What a guest finds in RAM that is all zero: ACPI's tables, the generation
+ * ID. Before the first vCPU runs, and again after each reset. */
+int board_fill_memory(struct board *board, struct err *err);
 void board_save(struct board *board, struct state_writer *out);
 /* Not all or nothing: a board that could not be restored is thrown away. */
 int board_restore(struct board *board, const struct state *state,

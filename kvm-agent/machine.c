@@ -149,6 +149,8 @@ static int open_kvm(struct machine *machine, struct err *err)
 	if (r == 0)
 		r = open_vcpus(machine, err);
 	if (r == 0)
+		r = board_fill_memory(&machine->board, err);
+	if (r == 0)
 		r = hooks->boot(hooks, &machine->board.memory, &start, err);
 	return r == 0 ? set_start(machine, &start, err) : r;
 }

@@ -230,7 +230,8 @@ static int boot(struct machine_hooks *hooks, const struct memory *memory,
 		struct boot_start *start, struct err *err)
 {
 	struct agent *agent = container_of(hooks, struct agent, hooks);
-	struct boot_source source = { .cmdline = agent->append };
+	struct boot_source source = { .cmdline = agent->append,
+				      .rsdp = LAYOUT_RSDP };
 	autofree void *kernel = NULL, *initrd = NULL;
 	int r;
 

@@ -10,21 +10,21 @@
 #include "kvm-agent/devices/vmgenid.h"
 #include "kvm-agent/vm/layout.h"
 
-/* Where the guest finds it; the guest may have written there. */
-static int publish(struct vmgenid *genid)
+int vmgenid_publish(struct vmgenid *genid, struct err *err)
 {
-	return memory_write(genid->memory, gpa_make(LAYOUT_VMGENID), genid->id,
-			    sizeof(genid->id));
-}
-
-static void reset(struct device *device)
-{
-	struct vmgenid *genid = container_of(device, struct vmgenid, device);
+	int r;
 
 	pthread_mutex_lock(&genid->lock);
-	/* The address is in RAM: vmgenid_init() has seen it. */
-	(void)publish(genid);
+	r = memory_write(genid->memory, gpa_make(LAYOUT_VMGENID), genid->id,
+			 sizeof(genid->id));
 	pthread_mutex_unlock(&genid->lock);
+	return r < 0 ? err_sys(err, r, "the guest's generation ID") : 0;
+}
+
+/* The same ID: a machine that starts again is no clone. */
+static void reset(struct device *device)
+{
+	(void)device;
 }
 
 static void save(struct device *device, struct state_writer *out)
@@ -54,10 +54,10 @@ static int restore(struct device *device, struct section_reader *in,
 	} while (memcmp(id, old, sizeof(id)) == 0);
 	pthread_mutex_lock(&genid->lock);
 	memcpy(genid->id, id, sizeof(id));
-	r = publish(genid);
 	pthread_mutex_unlock(&genid->lock);
+	r = vmgenid_publish(genid, err);
 	if (r < 0)
-		return err_sys(err, r, "the guest's generation ID");
+		return r;
 	acpi_pm_raise(genid->pm, LAYOUT_GPE_VMGENID);
 	return 0;
 }
@@ -81,9 +81,6 @@ int vmgenid_init(struct vmgenid *genid, const struct memory *memory,
 	r = random_fill(genid->id, sizeof(genid->id), err);
 	if (r < 0)
 		return r;
-	r = publish(genid);
-	if (r < 0)
-		return err_sys(err, r, "the guest's generation ID");
 	r = pthread_mutex_init(&genid->lock, NULL);
 	if (r)
 		return err_sys(err, -r, "lock of the generation ID");

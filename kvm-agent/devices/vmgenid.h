@@ -24,7 +24,7 @@ struct vmgenid {
 };
 
 /*
- * A random ID, written to LAYOUT_VMGENID. `pm` raises GPE LAYOUT_GPE_VMGENID.
+ * A random ID, which vmgenid_publish() writes to LAYOUT_VMGENID. `pm` raises GPE LAYOUT_GPE_VMGENID.
  *
  * restore() does not bring the saved ID back: it takes a new one, writes it to
  * RAM and raises the event. So it comes after the restore of RAM and of `pm`,
@@ -33,5 +33,8 @@ struct vmgenid {
 int vmgenid_init(struct vmgenid *genid, const struct memory *memory,
 		 struct acpi_pm *pm, struct err *err);
 void vmgenid_release(struct vmgenid *genid);
+
+/* The ID into RAM: before the guest starts, and when RAM was made anew. */
+int vmgenid_publish(struct vmgenid *genid, struct err *err);
 
 #endif

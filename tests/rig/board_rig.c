@@ -60,6 +60,7 @@ void board_rig_init(struct board_rig *rig)
 	need(rtc_init(&rig->rtc, NULL, &rig->clock, &rig->interrupts, NULL) ==
 	     0);
 	need(vmgenid_init(&rig->genid, &rig->memory, &rig->pm, NULL) == 0);
+	need(vmgenid_publish(&rig->genid, NULL) == 0);
 	add(rig, LAYOUT_PM, LAYOUT_PM_SIZE, &acpi_pm_ports, &rig->pm);
 	add(rig, LAYOUT_I8042_DATA, 1, &i8042_data_port, &rig->keyboard);
 	add(rig, LAYOUT_I8042_COMMAND, 1, &i8042_command_port, &rig->keyboard);

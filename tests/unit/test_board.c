@@ -444,6 +444,7 @@ static void test_vmgenid(void **state)
 	/* A reset is no clone. */
 	memory_write(&rig.memory, gpa_make(LAYOUT_VMGENID), zero, 16);
 	rig.devices[4]->ops->reset(rig.devices[4]);
+	assert_int_equal(vmgenid_publish(&rig.genid, NULL), 0);
 	read_id(&rig, ids[1]);
 	assert_memory_equal(ids[0], ids[1], VMGENID_SIZE);
 	assert_false(rig.lines[LAYOUT_IRQ_SCI]);

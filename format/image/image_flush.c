@@ -17,6 +17,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 
 #include "format/image/image_private.h"
 
@@ -31,8 +32,8 @@ struct page_copy {
 struct snapshot {
 	struct map_item *items;
 	size_t item_count;
-	struct page_copy *pages; /* by the map only */
-	size_t page_count;
+	struct page_copy *pages; /* by the map only; NULL: there are none */
+	size_t page_count, page_max;
 	uint64_t *freed;
 	size_t freed_count;
 	uint64_t max_cluster;
@@ -45,7 +46,9 @@ struct snapshot {
 static void snapshot_release(struct snapshot *snapshot)
 {
 	free(snapshot->items);
-	free(snapshot->pages);
+	if (snapshot->pages)
+		munmap(snapshot->pages,
+		       snapshot->page_max * sizeof(*snapshot->pages));
 	free(snapshot->freed);
 }
 
@@ -108,6 +111,24 @@ static size_t count_dirty(const struct layer *layer)
 	return count;
 }
 
+/* As much as half of the map's bound, so it goes back to the system: each
+ * thread that ever made a checkpoint would keep it in its allocator's arena. */
+static int map_pages(struct snapshot *snapshot, size_t count)
+{
+	void *pages;
+
+	if (!count)
+		return 0;
+	pages = mmap(NULL, count * sizeof(*snapshot->pages),
+		     PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1,
+		     0);
+	if (pages == MAP_FAILED)
+		return -ENOMEM;
+	snapshot->pages = pages;
+	snapshot->page_max = count;
+	return 0;
+}
+
 /* By image->lock. Nothing has changed when it fails. */
 static int snapshot_take(struct layer *layer, bool by_map,
 			 struct snapshot *snapshot)
@@ -116,8 +137,7 @@ static int snapshot_take(struct layer *layer, bool by_map,
 
 	snapshot->items =
 		malloc((layer->unrecorded_count + 1) * sizeof(struct map_item));
-	snapshot->pages = malloc((pages + 1) * sizeof(struct page_copy));
-	if (!snapshot->items || !snapshot->pages)
+	if (!snapshot->items || map_pages(snapshot, pages))
 		return -ENOMEM;
 	if (!by_map && fresh_may_check(layer))
 		snapshot->check_count = fresh_take(layer, snapshot->checks);

@@ -357,6 +357,7 @@ struct image_queue {
 	pthread_cond_t wake;
 	struct part_list posted; /* by others */
 	int event_fd, poll_fd;   /* -1: not asked for */
+	bool io_is_done;         /* as soon as it is submitted: no descriptor */
 };
 
 /* In the queue's thread, unless said otherwise. */

@@ -298,6 +298,15 @@ static int request_wrong(const struct image *image,
 	return request->op != IMAGE_READ && !image->writable ? -EROFS : 0;
 }
 
+/* Of an io that does all when it is submitted, only a reap is missing; so of
+ * all that there is where no thread helps. */
+static void show_missing_reap(struct image_queue *queue)
+{
+	if (queue->io_is_done && (queue->io->in_flight ||
+				  (!queue->image->threads && queue->in_flight)))
+		show_event(queue);
+}
+
 void image_submit(struct image_queue *queue, struct image_request *request)
 {
 	struct image *image = queue->image;
@@ -329,6 +338,7 @@ void image_submit(struct image_queue *queue, struct image_request *request)
 	drop_pending(queue, request, false);
 	if (!more)
 		kick(queue);
+	show_missing_reap(queue);
 }
 
 /* True: it goes on with the rest. */
@@ -454,6 +464,7 @@ unsigned image_reap(struct image_queue *queue, unsigned min,
 	}
 	if (queue->done.first)
 		show_event(queue);
+	show_missing_reap(queue);
 	return count;
 }
 
@@ -495,7 +506,8 @@ static int open_poll_fd(struct image_queue *queue, int io_fd)
 	autofd int event_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 
 	if (poll_fd < 0 || event_fd < 0 ||
-	    epoll_ctl(poll_fd, EPOLL_CTL_ADD, io_fd, &event) < 0 ||
+	    (io_fd >= 0 &&
+	     epoll_ctl(poll_fd, EPOLL_CTL_ADD, io_fd, &event) < 0) ||
 	    epoll_ctl(poll_fd, EPOLL_CTL_ADD, event_fd, &event) < 0)
 		return -1;
 	pthread_mutex_lock(&queue->lock);
@@ -514,7 +526,8 @@ int image_queue_fd(struct image_queue *queue)
 	if (queue->poll_fd >= 0)
 		return queue->poll_fd;
 	io_fd = queue->io->io->ops->queue_fd(queue->io);
-	return io_fd < 0 ? -1 : open_poll_fd(queue, io_fd);
+	queue->io_is_done = io_fd < 0;
+	return open_poll_fd(queue, io_fd);
 }
 
 /* Out of the list of those done, if it is there. */

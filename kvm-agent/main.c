@@ -46,7 +46,7 @@ static const char help[] =
 	"Runs one virtual machine with its serial port on the terminal; Ctrl-] "
 	"ends it.\n"
 	"\n"
-	"  --kernel FILE   an ELF file with a PVH note\n"
+	"  --kernel FILE   Linux' bzImage, or an ELF file with a PVH note\n"
 	"  --initrd FILE   its initial RAM disk\n"
 	"  --append TEXT   its command line\n"
 	"  --memory SIZE   RAM, a multiple of 2M (default: 256M)\n"

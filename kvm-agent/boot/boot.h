@@ -3,6 +3,7 @@
 #ifndef KVM_AGENT_BOOT_BOOT_H
 #define KVM_AGENT_BOOT_BOOT_H
 
+#include "kvm-agent/boot/bzimage.h"
 #include "kvm-agent/boot/pvh.h"
 
 struct boot_source {
@@ -16,12 +17,14 @@ struct boot_source {
 
 enum boot_protocol {
 	BOOT_PVH,
+	BOOT_LINUX_64,
 };
 
 /* What the first processor starts with. */
 struct boot_start {
 	enum boot_protocol protocol;
 	struct pvh_image pvh;
+	uint64_t linux_start; /* guest-physical */
 };
 
 /* Writes to RAM. -ENOEXEC, -ENOSPC, -E2BIG with words. */

@@ -55,6 +55,7 @@ CRASH_SRC := $(wildcard tests/crash/crash_*.c)
 FUZZ_SRC := $(wildcard tests/fuzz/fuzz_*.c)
 BENCH_SRC := $(wildcard tests/bench/*.c)
 GUEST_SRC := $(wildcard tests/kvm/*.c)
+HOST_SRC := $(filter-out %/rig.c,$(wildcard tests/kvm/host/*.c))
 GUEST_LIB_SRC := $(wildcard tests/kvm/guest/*.c tests/kvm/guest/*.S)
 
 obj = $(patsubst %.c,$(BUILD)/obj/%.o,$(1))
@@ -76,6 +77,7 @@ UNIT_BIN := $(call bin,$(UNIT_SRC))
 CRASH_BIN := $(call bin,$(CRASH_SRC))
 FUZZ_BIN := $(call bin,$(FUZZ_SRC))
 BENCH_BIN := $(call bin,$(BENCH_SRC))
+HOST_BIN := $(call bin,$(HOST_SRC))
 GUEST_BIN := $(patsubst %.c,$(BUILD)/%.elf,$(GUEST_SRC))
 
 ifeq ($(V),)
@@ -205,7 +207,14 @@ $(GUEST_BIN): $(BUILD)/%.elf: $(BUILD)/obj/guest/%.o \
 		-T tests/kvm/guest/guest.ld -o $@ $(filter %.o,$^)
 
 programs: $(PROGRAMS)
-guests: $(GUEST_BIN)
+guests: $(GUEST_BIN) $(HOST_BIN)
+
+$(HOST_BIN): $(BUILD)/tests/%: $(BUILD)/obj/tests/%.o \
+	$(BUILD)/obj/tests/kvm/host/rig.o $(LIB_AGENT) $(LIBS)
+	@mkdir -p $(@D)
+	$(call say,LD,$@)
+	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(NEEDED)
+
 unit: $(UNIT_BIN)
 crash: $(CRASH_BIN)
 fuzzers: $(FUZZ_BIN)

@@ -15,8 +15,12 @@
 #include <sys/mman.h>
 
 #include "kvm-agent/machine.h"
+#include "kvm-agent/vm/vcpu_state.h"
+#include "kvm-agent/vm/vm_state.h"
 
-#define WORDS_MAX 256
+#define WORDS_MAX       256
+#define MACHINE_SECTION "machine"
+#define MACHINE_VERSION 1u
 
 struct machine {
 	const struct machine_options *options;
@@ -59,8 +63,8 @@ const char *machine_state_name(enum machine_state state)
 static bool is_legal(enum machine_state from, enum machine_state to)
 {
 	static const unsigned next[] = {
-		[MACHINE_CREATED] = TO(MACHINE_RUNNING) | TO(MACHINE_STOPPED) |
-				    TO(MACHINE_CRASHED),
+		[MACHINE_CREATED] = TO(MACHINE_RUNNING) | TO(MACHINE_PAUSED) |
+				    TO(MACHINE_STOPPED) | TO(MACHINE_CRASHED),
 		[MACHINE_RUNNING] = TO(MACHINE_PAUSED) | TO(MACHINE_STOPPED) |
 				    TO(MACHINE_CRASHED),
 		[MACHINE_PAUSED] = TO(MACHINE_RUNNING) | TO(MACHINE_SAVING) |
@@ -139,7 +143,7 @@ static int set_start(struct machine *machine, const struct boot_start *start,
 
 /* ---- KVM's part ---- */
 
-static int open_kvm(struct machine *machine, struct err *err)
+static int open_kvm(struct machine *machine, bool boots, struct err *err)
 {
 	struct machine_hooks *hooks = machine->options->hooks;
 	struct boot_start start;
@@ -148,8 +152,9 @@ static int open_kvm(struct machine *machine, struct err *err)
 	r = vm_set_memory(&machine->vm, &machine->board.memory, err);
 	if (r == 0)
 		r = open_vcpus(machine, err);
-	if (r == 0)
-		r = board_fill_memory(&machine->board, err);
+	if (r < 0 || !boots)
+		return r;
+	r = board_fill_memory(&machine->board, err);
 	if (r == 0)
 		r = hooks->boot(hooks, &machine->board.memory, &start, err);
 	return r == 0 ? set_start(machine, &start, err) : r;
@@ -175,7 +180,7 @@ static int reset(struct machine *machine, struct err *err)
 	r = vm_reopen(&machine->vm, err);
 	if (r == 0)
 		r = memory_clear(&machine->board.memory, err);
-	return r == 0 ? open_kvm(machine, err) : r;
+	return r == 0 ? open_kvm(machine, true, err) : r;
 }
 
 /* ---- what other threads ask for ---- */
@@ -327,7 +332,8 @@ static int make(struct machine *machine, struct err *err)
 	r = board_init(&machine->board, err);
 	if (r == 0)
 		r = start_io_thread(machine, err);
-	return r == 0 ? open_kvm(machine, err) : r;
+	return r == 0 ? open_kvm(machine, !machine->options->is_restored, err)
+		      : r;
 }
 
 int machine_new(struct machine **out, const struct machine_options *options,
@@ -387,6 +393,15 @@ int machine_resume(struct machine *machine, struct err *err)
 	return 0;
 }
 
+int machine_hold(struct machine *machine, struct err *err)
+{
+	if (machine->state != MACHINE_CREATED)
+		return err_set(err, -EBUSY, "the machine is %s",
+			       machine_state_name(machine->state));
+	set_state(machine, MACHINE_PAUSED);
+	return 0;
+}
+
 int machine_pause(struct machine *machine, struct err *err)
 {
 	if (machine->state != MACHINE_RUNNING)
@@ -404,4 +419,146 @@ void machine_stop(struct machine *machine)
 		return;
 	pause_vcpus(machine);
 	set_state(machine, MACHINE_STOPPED);
+}
+
+/* ---- its state ---- */
+
+static void save_shape(const struct machine *machine, struct state_writer *out)
+{
+	section_begin(out, MACHINE_SECTION, 0, MACHINE_VERSION);
+	section_put_u32(out, machine->cpus);
+	section_put_u64(out, machine->board.memory.size_bytes);
+	section_end(out);
+}
+
+static int save_vcpus(struct machine *machine, struct state_writer *out,
+		      struct err *err)
+{
+	struct vcpu_image image;
+	int r = vcpu_image_init(&image, err);
+
+	if (r < 0)
+		return r;
+	for (unsigned i = 0; r == 0 && i < machine->cpus; i++) {
+		r = vcpu_image_read(&image, &machine->vm, &machine->vcpus[i],
+				    err);
+		if (r == 0)
+			vcpu_state_put(&image, i, out);
+	}
+	vcpu_image_release(&image);
+	return r;
+}
+
+int machine_save(struct machine *machine, struct state_writer *out,
+		 struct err *err)
+{
+	int r;
+
+	if (machine->state != MACHINE_PAUSED)
+		return err_set(err, -EBUSY, "the machine is %s",
+			       machine_state_name(machine->state));
+	set_state(machine, MACHINE_SAVING);
+	save_shape(machine, out);
+	r = save_vcpus(machine, out, err);
+	if (r == 0)
+		r = vm_state_save(&machine->vm, out, err);
+	if (r == 0)
+		board_save(&machine->board, out);
+	set_state(machine, MACHINE_PAUSED);
+	return r;
+}
+
+/* Each section has its reader, and each reader finds one: so if the counts are
+ * the same, none is left over. */
+static int check_shape(const struct machine *machine, const struct state *state,
+		       struct err *err)
+{
+	unsigned known = 1 + machine->cpus + VM_STATE_SECTIONS +
+			 machine->board.device_count;
+	uint64_t memory_bytes;
+	struct section_reader in;
+	uint32_t cpus;
+	int r = state_find(state, MACHINE_SECTION, 0, MACHINE_VERSION, &in,
+			   err);
+
+	if (r < 0)
+		return r;
+	cpus = section_get_u32(&in);
+	memory_bytes = section_get_u64(&in);
+	r = section_done(&in, err);
+	if (r < 0)
+		return r;
+	if (cpus != machine->cpus ||
+	    memory_bytes != machine->board.memory.size_bytes)
+		return err_set(
+			err, -EBADMSG,
+			"the saved machine has %u CPUs and %llu bytes "
+			"of RAM, and this one is made for %u and %llu",
+			cpus, (unsigned long long)memory_bytes, machine->cpus,
+			(unsigned long long)machine->board.memory.size_bytes);
+	if (state->count != known)
+		return err_set(err, -EBADMSG,
+			       "the saved machine has %u sections, and this "
+			       "one %u: they have different devices",
+			       state->count, known);
+	return 0;
+}
+
+static int restore_vcpu(struct machine *machine, unsigned index,
+			struct vcpu_image *image, const struct kvm_cpuid2 *host,
+			const struct state *state, struct err *err)
+{
+	int r = vcpu_state_get(image, index, state, err);
+
+	if (r == 0)
+		r = cpuid_check_host(image->cpuid, host, err);
+	if (r == 0)
+		r = vcpu_image_write(image, &machine->vm,
+				     &machine->vcpus[index], err);
+	return r < 0 ? err_prefix(err, "vCPU %u", index) : 0;
+}
+
+static int restore_vcpus(struct machine *machine, const struct state *state,
+			 struct err *err)
+{
+	autofree struct kvm_cpuid2 *host = NULL;
+	struct vcpu_image image;
+	int r = cpuid_of_host(&machine->vm, &host, err);
+
+	if (r == 0)
+		r = vcpu_image_init(&image, err);
+	if (r < 0)
+		return r;
+	for (unsigned i = 0; r == 0 && i < machine->cpus; i++)
+		r = restore_vcpu(machine, i, &image, host, state, err);
+	vcpu_image_release(&image);
+	return r;
+}
+
+/* A guest's watchdog shall not take the time between for a hang. Fails where
+ * the guest has no kvmclock: it has no such watchdog of ours either. */
+static void tell_paused(struct machine *machine)
+{
+	for (unsigned i = 0; i < machine->cpus; i++)
+		(void)ioctl(machine->vcpus[i].fd, KVM_KVMCLOCK_CTRL, 0);
+}
+
+int machine_restore(struct machine *machine, const struct state *state,
+		    struct err *err)
+{
+	int r;
+
+	if (machine->state != MACHINE_CREATED)
+		return err_set(err, -EBUSY, "the machine is %s",
+			       machine_state_name(machine->state));
+	r = check_shape(machine, state, err);
+	if (r == 0)
+		r = restore_vcpus(machine, state, err);
+	if (r == 0)
+		r = vm_state_restore(&machine->vm, state, err);
+	if (r == 0)
+		r = board_restore(&machine->board, state, err);
+	if (r == 0)
+		tell_paused(machine);
+	return r;
 }

@@ -41,6 +41,7 @@ struct machine_options {
 	struct board_options board;
 	enum cpu_model cpu;
 	struct machine_hooks *hooks;
+	bool is_restored; /* no kernel is booted: machine_restore() follows */
 };
 
 struct machine;
@@ -55,10 +56,25 @@ void machine_free(struct machine *machine);
 enum machine_state machine_state(const struct machine *machine);
 /* From created or paused. -EBUSY: from another state. */
 int machine_resume(struct machine *machine, struct err *err);
+/* From created to paused: it is not run at once. */
+int machine_hold(struct machine *machine, struct err *err);
 /* When it returns no vCPU is in the guest. -EBUSY: it does not run. */
 int machine_pause(struct machine *machine, struct err *err);
 /* Switched off, as by pulling the plug: from any state but crashed. */
 void machine_stop(struct machine *machine);
+
+/* All of it but RAM and disks. It is paused: -EBUSY; the caller has state_begun
+ * the writer, and finishes it. */
+int machine_save(struct machine *machine, struct state_writer *out,
+		 struct err *err);
+/*
+ * Into one that was made for it and never ran; its RAM is the caller's to fill.
+ * A section that is missing or too many is a different machine: -EBADMSG,
+ * -ENOENT. -EOPNOTSUPP: this host can't be that machine. After a failure it
+ * can only be freed.
+ */
+int machine_restore(struct machine *machine, const struct state *state,
+		    struct err *err);
 
 struct board *machine_board(struct machine *machine);
 

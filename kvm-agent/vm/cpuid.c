@@ -23,6 +23,7 @@
 #define LEAF_TOPOLOGY     0xbu
 #define LEAF_XSAVE        0xdu
 #define LEAF_TOPOLOGY_V2  0x1fu
+#define LEAF_KVM_FEATURES 0x40000001u
 #define LEAF_AMD_BASIC    0x80000000u
 #define LEAF_AMD_FEATURES 0x80000001u
 #define LEAF_AMD_POWER    0x80000007u
@@ -94,14 +95,14 @@ int cpuid_of_host(const struct vm *vm, struct kvm_cpuid2 **out, struct err *err)
 	return 0;
 }
 
-static struct kvm_cpuid_entry2 *find(struct kvm_cpuid2 *cpuid,
+static struct kvm_cpuid_entry2 *find(const struct kvm_cpuid2 *cpuid,
 				     uint32_t function, uint32_t index)
 {
 	for (uint32_t i = 0; i < cpuid->nent; i++) {
-		struct kvm_cpuid_entry2 *entry = &cpuid->entries[i];
+		const struct kvm_cpuid_entry2 *entry = &cpuid->entries[i];
 
 		if (entry->function == function && entry->index == index)
-			return entry;
+			return (struct kvm_cpuid_entry2 *)entry;
 	}
 	return NULL;
 }
@@ -245,11 +246,11 @@ static const struct {
 	{ LEAF_AMD_FEATURES, EDX, 29, "64-bit mode" },
 };
 
-static const char *feature_name(const struct mask *mask, unsigned bit)
+static const char *feature_name(uint32_t leaf, enum word word, unsigned bit)
 {
 	for (size_t i = 0; i < ARRAY_SIZE(features); i++) {
-		if (features[i].leaf == mask->leaf &&
-		    features[i].word == mask->word && features[i].bit == bit)
+		if (features[i].leaf == leaf && features[i].word == word &&
+		    features[i].bit == bit)
 			return features[i].name;
 	}
 	return "a feature";
@@ -270,8 +271,9 @@ static int apply_mask(struct kvm_cpuid2 *cpuid, const struct mask *mask,
 		return err_set(err, -EOPNOTSUPP,
 			       "this host gives no guest %s (CPUID 0x%x, word "
 			       "%u, bit %u), which %s has: use another --cpu",
-			       feature_name(mask, bit), mask->leaf, mask->word,
-			       bit, cpu_model_name(model));
+			       feature_name(mask->leaf, mask->word, bit),
+			       mask->leaf, mask->word, bit,
+			       cpu_model_name(model));
 	}
 	if (word)
 		*word &= needed | also;
@@ -461,4 +463,61 @@ void cpuid_set_processor(struct kvm_cpuid2 *cpuid, unsigned index,
 			break;
 		}
 	}
+}
+
+/* ---- another host ---- */
+
+/* Words of features, and the bits in them that are not the host's to give. */
+static const struct {
+	uint32_t leaf;
+	uint32_t index;
+	enum word word;
+	uint32_t ours;
+} words[] = {
+	/* OSXSAVE is the guest's own, HTT says how many there are. */
+	{ LEAF_FEATURES, 0, ECX, BIT(27) | F1C_HYPERVISOR },
+	{ LEAF_FEATURES, 0, EDX, F1D_MULTIPLE },
+	{ LEAF_EXTENDED, 0, EBX, 0 },
+	{ LEAF_EXTENDED, 0, ECX, BIT(4) }, /* OSPKE */
+	{ LEAF_EXTENDED, 0, EDX, 0 },
+	{ LEAF_EXTENDED, 1, EAX, 0 },
+	{ LEAF_EXTENDED, 1, EDX, 0 },
+	{ LEAF_XSAVE, 0, EAX, 0 },
+	{ LEAF_XSAVE, 0, EDX, 0 },
+	{ LEAF_XSAVE, 1, EAX, 0 },
+	{ LEAF_XSAVE, 1, ECX, 0 },
+	{ LEAF_KVM_FEATURES, 0, EAX, 0 },
+	{ LEAF_AMD_FEATURES, 0, ECX, BIT(1) }, /* CMP_LEGACY, as HTT */
+	{ LEAF_AMD_FEATURES, 0, EDX, 0 },
+	{ LEAF_AMD_POWER, 0, EDX, 0 },
+	{ LEAF_AMD_SIZES, 0, EBX, 0 },
+};
+
+int cpuid_check_host(const struct kvm_cpuid2 *cpuid,
+		     const struct kvm_cpuid2 *host, struct err *err)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(words); i++) {
+		struct kvm_cpuid_entry2 *saved =
+			find(cpuid, words[i].leaf, words[i].index);
+		struct kvm_cpuid_entry2 *here =
+			find(host, words[i].leaf, words[i].index);
+		uint32_t lacking;
+		unsigned bit;
+
+		if (!saved)
+			continue;
+		lacking = *word_of(saved, words[i].word) & ~words[i].ours;
+		if (here)
+			lacking &= ~*word_of(here, words[i].word);
+		if (!lacking)
+			continue;
+		bit = (unsigned)__builtin_ctz(lacking);
+		return err_set(err, -EOPNOTSUPP,
+			       "the machine has %s (CPUID 0x%x, word %u, bit "
+			       "%u), and this host's processor or KVM has "
+			       "not: restore it on a host that has",
+			       feature_name(words[i].leaf, words[i].word, bit),
+			       words[i].leaf, words[i].word, bit);
+	}
+	return 0;
 }

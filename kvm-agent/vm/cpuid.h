@@ -36,6 +36,10 @@ int cpuid_of_host(const struct vm *vm, struct kvm_cpuid2 **out,
  */
 int cpuid_apply_model(struct kvm_cpuid2 *cpuid, enum cpu_model model,
 		      unsigned cpus, struct err *err);
+/* -EOPNOTSUPP: a guest that has `cpuid` would miss a feature on this host,
+ * which is named. Pure. */
+int cpuid_check_host(const struct kvm_cpuid2 *cpuid,
+		     const struct kvm_cpuid2 *host, struct err *err);
 /* What differs from one processor to the next: ids. Pure. */
 void cpuid_set_processor(struct kvm_cpuid2 *cpuid, unsigned index,
 			 unsigned cpus);

@@ -255,6 +255,23 @@ static int start_thread(struct vcpu *vcpu, struct err *err)
 
 /* ---- for other threads ---- */
 
+int vcpu_set_cpuid(struct vcpu *vcpu, const struct kvm_cpuid2 *cpuid,
+		   struct err *err)
+{
+	size_t size = sizeof(*cpuid) + cpuid->nent * sizeof(cpuid->entries[0]);
+	struct kvm_cpuid2 *copy;
+	int r = alloc_array(&copy, 1, size, err);
+
+	if (r < 0)
+		return r;
+	memcpy(copy, cpuid, size);
+	free(vcpu->cpuid);
+	vcpu->cpuid = copy;
+	if (ioctl(vcpu->fd, KVM_SET_CPUID2, cpuid) < 0)
+		return err_sys(err, -errno, "KVM takes no such CPUID");
+	return 0;
+}
+
 static int create(struct vcpu *vcpu, const struct vm *vm,
 		  const struct kvm_cpuid2 *cpuid, struct err *err)
 {
@@ -271,9 +288,7 @@ static int create(struct vcpu *vcpu, const struct vm *vm,
 			       vcpu->index);
 	vcpu->run = run;
 	vcpu->run_bytes = vm->run_bytes;
-	if (ioctl(vcpu->fd, KVM_SET_CPUID2, cpuid) < 0)
-		return err_sys(err, -errno, "KVM takes no such CPUID");
-	return 0;
+	return vcpu_set_cpuid(vcpu, cpuid, err);
 }
 
 int vcpu_open(struct vcpu *vcpu, const struct vm *vm, unsigned index,
@@ -322,6 +337,7 @@ void vcpu_close(struct vcpu *vcpu)
 		munmap(vcpu->run, vcpu->run_bytes);
 	if (vcpu->fd >= 0)
 		close(vcpu->fd);
+	free(vcpu->cpuid);
 	pthread_cond_destroy(&vcpu->changed);
 	pthread_mutex_destroy(&vcpu->lock);
 	*vcpu = (struct vcpu){ .fd = -1 };

@@ -45,6 +45,9 @@ struct vcpu {
 	unsigned index; /* its APIC id too */
 	int fd;
 	struct kvm_run *run;
+	/* What it was given. KVM itself may tell more: some show a guest
+	 * features that they did not list. */
+	struct kvm_cpuid2 *cpuid;
 	size_t run_bytes;
 	struct bus *ports, *mmio;
 	struct vcpu_hooks *hooks;
@@ -59,10 +62,13 @@ struct vcpu {
 	enum vcpu_state state;
 };
 
-/* The vCPU, paused, with its thread. `cpuid` is its own. */
+/* The vCPU, paused, with its thread; `cpuid` is copied. */
 int vcpu_open(struct vcpu *vcpu, const struct vm *vm, unsigned index,
 	      const struct kvm_cpuid2 *cpuid, struct bus *ports,
 	      struct bus *mmio, struct vcpu_hooks *hooks, struct err *err);
+/* Another one in place of it; it never ran. */
+int vcpu_set_cpuid(struct vcpu *vcpu, const struct kvm_cpuid2 *cpuid,
+		   struct err *err);
 /* Ends its thread. One that was zeroed is left alone. */
 void vcpu_close(struct vcpu *vcpu);
 

@@ -68,7 +68,8 @@ void machine_stop(struct machine *machine);
 int machine_save(struct machine *machine, struct state_writer *out,
 		 struct err *err);
 /*
- * Into one that was made for it and never ran; its RAM is the caller's to fill.
+ * Into one that was made for it and never ran, and whose RAM is there already:
+ * what a restore tells the guest stands in RAM too.
  * A section that is missing or too many is a different machine: -EBADMSG,
  * -ENOENT. -EOPNOTSUPP: this host can't be that machine. After a failure it
  * can only be freed.

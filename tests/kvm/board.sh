@@ -3,11 +3,9 @@
 # Clock, ACPI, generation ID; two resets, and power off: the agent ends well.
 . "$TOP/tests/kvm/lib.sh"
 
-ended=0
 before=$(date -u +%-y-%-m-%-d)
 guest board --memory 64M
 after=$(date -u +%-y-%-m-%-d)
-[ "$ended" = 0 ] || fail "exit status $ended after a power off"
 says 'boot 0'
 says 'boot 1'
 says 'boot 2'

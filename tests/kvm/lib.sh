@@ -24,17 +24,17 @@ fi
 # host, not a measure.
 agent() { timeout --kill-after=10 300 "$BUILD/kvm-agent" "$@"; }
 
-# guest NAME [OPTION]...: runs it to its end; what it said is in $TMP/out, the
+# guest NAME [OPTION]...: runs it to its end, a power off; what it said is in $TMP/out, the
 # agent's words in $TMP/err.
 guest() {
 	local name=$1
 	shift
 	agent --kernel "$BUILD/tests/kvm/$name.elf" "$@" \
-		>"$TMP/out" 2>"$TMP/err" </dev/null || ended=$?
-	tail -1 "$TMP/out" | grep -qx done || {
+		>"$TMP/out" 2>"$TMP/err" </dev/null || {
 		cat "$TMP/out" "$TMP/err" >&2
 		fail "guest $name did not come to its end"
 	}
+	tail -1 "$TMP/out" | grep -qx done || fail "guest $name was cut off"
 }
 
 # The last guest said this line (an extended regular expression).

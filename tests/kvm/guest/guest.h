@@ -22,6 +22,11 @@ static inline void out8(uint16_t port, uint8_t value)
 	__asm__ volatile("outb %0, %1" ::"a"(value), "Nd"(port));
 }
 
+static inline void out16(uint16_t port, uint16_t value)
+{
+	__asm__ volatile("outw %0, %1" ::"a"(value), "Nd"(port));
+}
+
 static inline void out32(uint16_t port, uint32_t value)
 {
 	__asm__ volatile("outl %0, %1" ::"a"(value), "Nd"(port));

@@ -498,10 +498,12 @@ static void warn_partial(const struct run *run, struct err *err)
 		way = "--skip-damaged restores all but the damage";
 	if (err && run->target.kind == TARGET_FILE && run->target.partial) {
 		size_t used = strlen(err->text);
+		char safe[ERR_TEXT_MAX];
 
+		escape_name(safe, sizeof(safe), run->target.partial);
 		snprintf(err->text + used, sizeof(err->text) - used,
-			 " (what is there so far stands in '%.300s'; %s)",
-			 run->target.partial, way);
+			 " (what is there so far stands in '%.300s'; %s)", safe,
+			 way);
 	}
 }
 

@@ -233,6 +233,10 @@ static void test_damaged(void **state)
 	engine_rig_open(rig, STORE_READ, 3);
 	job_fails(&job, rig, -EBADMSG, "disk 'vda', bytes");
 	assert_int_equal(access(job.target, F_OK), -1);
+	/* Its words are fit for a terminal, whatever the target is called. */
+	job.restore.target = engine_rig_path(rig, "o\x1b[31m");
+	job_fails(&job, rig, -EBADMSG, "o\\x1b[31m.vmsnap-partial'; --skip");
+	job.restore.target = job.target;
 	assert_int_equal(
 		vms_verify(rig->vms, &job.snapshot, NULL, &verified, &err),
 		-EBADMSG);

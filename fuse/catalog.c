@@ -18,6 +18,9 @@
 #define WRITTEN_MAX       128u
 #define WRITTEN_MAP_BYTES (8u << 20)
 
+/* Of a disk's tree, to tell how much of it is data: a fraction of a second. */
+#define COUNTED_RUNS_MAX 65536u
+
 /* A snapshot we know of. */
 struct known {
 	struct id id;
@@ -473,6 +476,30 @@ void catalog_close_disk(struct catalog *catalog, struct node *node)
 	}
 	pthread_mutex_unlock(&catalog->lock);
 	vms_reader_close(reader); /* waits for what it reads ahead */
+}
+
+void catalog_count_data(struct catalog *catalog, struct node *node)
+{
+	if (node->kind != NODE_DISK || atomic_load(&node->data_bytes) ||
+	    catalog_open_disk(catalog, node, NULL) < 0)
+		return;
+	atomic_store(&node->data_bytes,
+		     vms_reader_data_bytes(node->reader, COUNTED_RUNS_MAX) + 1);
+	catalog_close_disk(catalog, node);
+}
+
+uint64_t node_data_bytes(const struct node *node)
+{
+	uint64_t size = node->volume.size_bytes;
+	uint64_t counted = atomic_load(&node->data_bytes);
+	struct written *written = node_written(node);
+
+	if (!counted)
+		return size;
+	/* Each write as if it were to a hole. */
+	if (written)
+		counted += written_bytes(written);
+	return min_u64(counted - 1, size);
 }
 
 static void tell_damage(void *arg, uint64_t offset, uint64_t length,

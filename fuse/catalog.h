@@ -25,6 +25,8 @@ struct node {
 	struct volume volume; /* NODE_DISK; owns nothing */
 	/* NODE_DISK: once it was written to, for as long as the mount. */
 	_Atomic(struct written *) written;
+	/* NODE_DISK: how much is data, and one more; 0: not counted yet. */
+	_Atomic uint64_t data_bytes;
 
 	/* By the lock. */
 	int64_t time_ns; /* of the latest snapshot in it */
@@ -61,6 +63,10 @@ int catalog_children(struct catalog *catalog, struct node *node,
 int catalog_open_disk(struct catalog *catalog, struct node *node,
 		      struct err *err);
 void catalog_close_disk(struct catalog *catalog, struct node *node);
+/* Count its data, if that was not done yet: reads its tree. */
+void catalog_count_data(struct catalog *catalog, struct node *node);
+/* Bytes that are data, as far as is known: no less than there are. */
+uint64_t node_data_bytes(const struct node *node);
 /* The disk's written, made if it has none. -EMFILE: as many have one as may. */
 int catalog_written(struct catalog *catalog, struct node *node,
 		    struct written **out, struct err *err);

@@ -48,7 +48,7 @@ void fill_stat(const struct serve *serve, const struct node *node,
 		st->st_mode = disk_mode(serve);
 		st->st_nlink = 1;
 		st->st_size = (off_t)node->volume.size_bytes;
-		st->st_blocks = (blkcnt_t)div_up(node->volume.size_bytes, 512);
+		st->st_blocks = (blkcnt_t)div_up(node_data_bytes(node), 512);
 	} else {
 		st->st_mode = S_IFDIR | (serve->for_all ? 0555 : 0500);
 		st->st_nlink = 2;
@@ -72,6 +72,7 @@ static void serve_lookup(fuse_req_t request, fuse_ino_t parent,
 		return;
 	}
 	entry.ino = node->number;
+	catalog_count_data(serve->catalog, node);
 	fill_stat(serve, node, &entry.attr);
 	fuse_reply_entry(request, &entry);
 }
@@ -85,6 +86,7 @@ static void serve_getattr(fuse_req_t request, fuse_ino_t number,
 
 	if (!node)
 		return;
+	catalog_count_data(serve_of(request)->catalog, node);
 	fill_stat(serve_of(request), node, &st);
 	fuse_reply_attr(request, &st, NAMES_VALID_SECONDS);
 }

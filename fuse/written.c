@@ -21,6 +21,7 @@ struct written {
 	/* Held for writing while parts of sectors are put together. */
 	pthread_rwlock_t lock;
 	_Atomic int64_t time_ns;
+	_Atomic uint64_t bytes;
 };
 
 int written_new(struct written **out, const struct vms_live_temporary *how,
@@ -158,6 +159,8 @@ static int change(struct written *written, const uint8_t *data, uint64_t length,
 		r = write_part(written, data ? data + after : NULL, cut.tail,
 			       offset + after);
 	pthread_rwlock_unlock(&written->lock);
+	if (data)
+		atomic_fetch_add(&written->bytes, length);
 	atomic_store(&written->time_ns, time_now_ns());
 	return r;
 }
@@ -187,6 +190,11 @@ int written_extent(struct written *written, uint64_t offset, uint64_t length,
 	*is_hole = extent.kind == IMAGE_EXTENT_ZERO;
 	*run_length = extent.length;
 	return r;
+}
+
+uint64_t written_bytes(struct written *written)
+{
+	return atomic_load(&written->bytes);
 }
 
 int64_t written_time(struct written *written)

@@ -23,6 +23,8 @@ int written_flush(struct written *written);
 /* As vms_reader_extent(). */
 int written_extent(struct written *written, uint64_t offset, uint64_t length,
 		   bool *is_hole, uint64_t *run);
+/* Written up to now, the same place each time anew. */
+uint64_t written_bytes(struct written *written);
 /* Of the last write. */
 int64_t written_time(struct written *written);
 

@@ -193,3 +193,28 @@ int vms_reader_extent(struct vms_reader *reader, uint64_t offset,
 	*run = min_u64(chunk << log2, end) - offset;
 	return 0;
 }
+
+uint64_t vms_reader_data_bytes(struct vms_reader *reader, unsigned max_runs)
+{
+	const uint64_t size = reader->volume.size_bytes;
+	const unsigned log2 = reader->volume.chunk_log2;
+	struct visit visit = { .reader = reader };
+	uint64_t holes = 0, at = 0;
+
+	for (unsigned n = 0; n < max_runs && at < size; n++) {
+		struct place_in_tree place;
+		bool is_hole = false;
+		uint64_t run;
+
+		if (descend(&visit, at >> log2, &place, NULL) < 0)
+			run = damaged_span(&place, at >> log2) << log2;
+		else
+			run = alike(&place, at >> log2, &is_hole) << log2;
+		run = min_u64(run, size - at);
+		if (is_hole)
+			holes += run;
+		at += run;
+	}
+	visit_end(&visit);
+	return size - holes;
+}

@@ -215,6 +215,9 @@ int vms_reader_read(struct vms_reader *reader, void *buffer, size_t length,
 int vms_reader_extent(struct vms_reader *reader, uint64_t offset,
 		      uint64_t length, bool *is_hole, uint64_t *run,
 		      struct err *err);
+/* How much of it is data, in whole chunks. Reads the tree, no data; what is
+ * damaged, and what comes after so many runs of one kind, counts as data. */
+uint64_t vms_reader_data_bytes(struct vms_reader *reader, unsigned max_runs);
 /* The same as the base of an image (format/image/image.h), which takes the
  * reader over also on failure. */
 int vms_reader_base(struct image_base **out, struct vms_reader *reader,

@@ -48,6 +48,17 @@ python3 - <<-'P'
 	except OSError:
 	    pass
 	assert os.lseek(fd, 0, os.SEEK_DATA) < 3000000
+	def blocks(path):
+	    # Chunks of 64 KiB that hold any data; the last one is cut.
+	    data = open(path, "rb").read()
+	    return sum(-(-len(chunk) // 512) for chunk in
+	               (data[at:at + 65536] for at in range(0, len(data), 65536))
+	               if any(chunk))
+	for path, plain in (("mnt/web/two/disk0.raw", "a.raw"),
+	                    ("mnt/web/two/disk1.raw", "b.raw")):
+	    told = os.stat(path).st_blocks
+	    assert told == blocks(plain) > 0, (path, told, blocks(plain))
+	assert os.stat("mnt/web/two/disk1.raw").st_blocks < 3000000 // 512
 P
 
 # Read-only, and no such thing.

@@ -135,6 +135,18 @@ cp b.raw model
 python3 random_io.py "$b" model 3
 bare
 
+# What is written to a hole takes space to whoever looks.
+vmsnap backup -q holes b.raw --label l
+c=mnt/holes/l/disk0.raw
+until_true test -e "$c"
+cp b.raw c.raw
+before=$(stat -c %b "$c")
+[ "$before" -gt 0 ] || fail "no blocks"
+dd if=/dev/urandom of=c.raw bs=1M count=1 seek=8 conv=notrunc status=none
+dd if=c.raw of="$c" bs=1M count=1 skip=8 seek=8 conv=notrunc status=none
+[ "$(stat -c %b "$c")" = $((before + 2048)) ] || fail "$before: $(stat "$c")"
+same c.raw "$c"
+
 # It ends, and was never there.
 expect 0 vmsnap verify web
 off

@@ -365,6 +365,11 @@ static void test_large(void **state)
 		data += is_hole ? 0 : run;
 	}
 	assert_int_equal(data, 3 * RIG_CHUNK);
+	assert_int_equal(vms_reader_data_bytes(reader, 1000), data);
+	/* What is not looked at counts as data. */
+	assert_int_equal(vms_reader_data_bytes(reader, 0), 40ULL << 30);
+	run = vms_reader_data_bytes(reader, 2);
+	assert_true(run > data && run < 40ULL << 30);
 	vms_reader_close(reader);
 	vms_cache_free(cache);
 	snapshot_release(&snapshot);

@@ -7,7 +7,7 @@
 #include <errno.h>
 
 #include "kvm-agent/acpi/tables.h"
-#include "kvm-agent/board.h"
+#include "kvm-agent/board_virtio.h"
 #include "kvm-agent/vm/layout.h"
 
 static int make_serial(struct board *board, struct err *err)
@@ -119,9 +119,15 @@ static const struct part {
 	int (*make)(struct board *board, struct err *err);
 	void (*drop)(struct board *board);
 } parts[] = {
-	{ make_serial, drop_serial },     { make_pm, drop_pm },
-	{ make_keyboard, drop_keyboard }, { make_panic, drop_panic },
-	{ make_rtc, drop_rtc },           { make_genid, drop_genid },
+	{ make_serial, drop_serial },
+	{ make_pm, drop_pm },
+	{ make_keyboard, drop_keyboard },
+	{ make_panic, drop_panic },
+	{ make_rtc, drop_rtc },
+	{ make_genid, drop_genid },
+	{ board_make_pci, board_drop_pci },
+	{ board_make_rng, board_drop_rng },
+	{ board_make_disks, board_drop_disks },
 };
 
 int board_attach(struct board *board, struct device *device, struct err *err)
@@ -169,7 +175,7 @@ void board_release(struct board *board)
 		return;
 	while (board->parts_made)
 		parts[--board->parts_made].drop(board);
-	board->device_count = 0;
+	board->device_count = board->virtio_count = 0;
 	bus_release(&board->mmio);
 	bus_release(&board->ports);
 	memory_release(&board->memory);

@@ -13,17 +13,23 @@
 #include "kvm-agent/devices/rtc.h"
 #include "kvm-agent/devices/serial.h"
 #include "kvm-agent/devices/vmgenid.h"
+#include "kvm-agent/virtio/blk.h"
+#include "kvm-agent/virtio/rng.h"
 #include "kvm-agent/vm/bus.h"
 #include "kvm-agent/vm/device.h"
 #include "kvm-agent/vm/events.h"
 #include "kvm-agent/vm/vm.h"
 
 #define BOARD_DEVICES_MAX 128u
+#define BOARD_DISKS_MAX   16u
 
 struct board_options {
 	uint64_t memory_bytes;
 	unsigned cpus;
 	struct serial_line *console; /* of COM1 */
+	/* Opened with BLK_DEPTH; they stay the caller's, and outlive it. */
+	struct disk *disks[BOARD_DISKS_MAX];
+	unsigned disk_count;
 };
 
 struct board {
@@ -47,6 +53,15 @@ struct board {
 	struct pvpanic panic;
 	struct rtc rtc;
 	struct vmgenid genid;
+	struct pci_bus pci;
+	struct doorbells doorbells;
+	struct virtio_host virtio_host;
+	struct rng rng;
+	struct blk disks[BOARD_DISKS_MAX];
+
+	/* Those of virtio, which the I/O thread serves. */
+	struct virtio *virtios[PCI_SLOTS];
+	unsigned virtio_count;
 };
 
 /*
@@ -59,6 +74,14 @@ void board_release(struct board *board);
 
 /* For a part: the device takes part in reset, save and restore. */
 int board_attach(struct board *board, struct device *device, struct err *err);
+
+/*
+ * While no vCPU runs and the I/O thread does: returns when no request of the
+ * guest is under way any more, and none is begun until board_go_on(). Before a
+ * reset, a save or a restore of a machine that has run.
+ */
+void board_quiesce(struct board *board);
+void board_go_on(struct board *board);
 
 /* While no vCPU runs. */
 void board_reset(struct board *board);

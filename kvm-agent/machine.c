@@ -176,11 +176,15 @@ static int reset(struct machine *machine, struct err *err)
 	int r;
 
 	close_vcpus(machine);
+	board_quiesce(&machine->board);
 	board_reset(&machine->board);
 	r = vm_reopen(&machine->vm, err);
 	if (r == 0)
 		r = memory_clear(&machine->board.memory, err);
-	return r == 0 ? open_kvm(machine, true, err) : r;
+	if (r == 0)
+		r = open_kvm(machine, true, err);
+	board_go_on(&machine->board);
+	return r;
 }
 
 /* ---- what other threads ask for ---- */

@@ -14,6 +14,7 @@
 #include <sys/signalfd.h>
 #include <sys/stat.h>
 
+#include "kvm-agent/disks.h"
 #include "kvm-agent/terminal.h"
 #include "kvm-agent/machine.h"
 #include "kvm-agent/vm/layout.h"
@@ -36,6 +37,12 @@ struct agent {
 	struct loop *loop;
 	struct loop_watch signals;
 	struct terminal *terminal;
+	struct {
+		const char *path;
+		bool read_only;
+	} disk_options[BOARD_DISKS_MAX];
+	unsigned disk_count;
+	struct disks disks;
 	struct machine *machine;
 	int code; /* 0 or -errno of what ended the machine, with its words */
 	struct err err;
@@ -49,6 +56,8 @@ static const char help[] =
 	"  --kernel FILE   Linux' bzImage, or an ELF file with a PVH note\n"
 	"  --initrd FILE   its initial RAM disk\n"
 	"  --append TEXT   its command line\n"
+	"  --disk FILE     a disk: an image (*.vsi), a raw file or block device;\n"
+	"  --disk-ro FILE  one that the guest only reads; both up to 16 times\n"
 	"  --memory SIZE   RAM, a multiple of 2M (default: 256M)\n"
 	"  --cpus N        1 to 64 (default: 1)\n"
 	"  --cpu MODEL     " CPU_MODELS " (default: host)\n"
@@ -114,6 +123,17 @@ static int parse_cpus(const char *text, unsigned *out, struct err *err)
 	return 0;
 }
 
+static int add_disk(struct agent *agent, const char *path, bool read_only,
+		    struct err *err)
+{
+	if (agent->disk_count == BOARD_DISKS_MAX)
+		return err_set(err, -EINVAL, "more than %u disks",
+			       BOARD_DISKS_MAX);
+	agent->disk_options[agent->disk_count].path = path;
+	agent->disk_options[agent->disk_count++].read_only = read_only;
+	return 0;
+}
+
 static int parse_option(struct agent *agent, int option, struct err *err)
 {
 	struct machine_options *options = &agent->options;
@@ -128,6 +148,9 @@ static int parse_option(struct agent *agent, int option, struct err *err)
 	case 'a':
 		agent->append = optarg;
 		return 0;
+	case 'd':
+	case 'D':
+		return add_disk(agent, optarg, option == 'D', err);
 	case 'm':
 		return parse_size(optarg, &options->board.memory_bytes, err);
 	case 'n':
@@ -146,6 +169,8 @@ static int parse(struct agent *agent, int argc, char **argv, struct err *err)
 		{ "kernel", required_argument, NULL, 'k' },
 		{ "initrd", required_argument, NULL, 'i' },
 		{ "append", required_argument, NULL, 'a' },
+		{ "disk", required_argument, NULL, 'd' },
+		{ "disk-ro", required_argument, NULL, 'D' },
 		{ "memory", required_argument, NULL, 'm' },
 		{ "cpus", required_argument, NULL, 'n' },
 		{ "cpu", required_argument, NULL, 'c' },
@@ -316,6 +341,21 @@ static int watch_signals(struct agent *agent, struct err *err)
 	return loop_add(agent->loop, &agent->signals, err);
 }
 
+static int open_disks(struct agent *agent, struct err *err)
+{
+	struct board_options *board = &agent->options.board;
+
+	for (unsigned i = 0; i < agent->disk_count; i++) {
+		int r = disks_open(&agent->disks, agent->disk_options[i].path,
+				   agent->disk_options[i].read_only, err);
+
+		if (r < 0)
+			return r == -EACCES ? -EPERM : r;
+		board->disks[board->disk_count++] = agent->disks.disks[i];
+	}
+	return 0;
+}
+
 static int open_all(struct agent *agent, struct err *err)
 {
 	int r = loop_new(&agent->loop, err);
@@ -332,7 +372,7 @@ static int open_all(struct agent *agent, struct err *err)
 		if (agent->initrd_fd < 0)
 			return agent->initrd_fd;
 	}
-	return 0;
+	return open_disks(agent, err);
 }
 
 static int run(struct agent *agent, struct err *err)
@@ -356,11 +396,19 @@ static int run(struct agent *agent, struct err *err)
 
 static void close_all(struct agent *agent)
 {
+	struct err err;
 	uint64_t lost;
+	int r;
 
 	if (agent->terminal)
 		terminal_disconnect(agent->terminal);
 	machine_free(agent->machine);
+	r = disks_close(&agent->disks, &err);
+	/* What could not be kept is no good end. */
+	if (r < 0 && !agent->code) {
+		agent->code = r;
+		agent->err = err;
+	}
 	if (agent->terminal) {
 		lost = terminal_lost(agent->terminal);
 		terminal_free(agent->terminal);
@@ -398,12 +446,12 @@ int main(int argc, char **argv)
 		return fflush(stdout) ? EXIT_FAILURE : EXIT_SUCCESS;
 	agent.options.hooks = &agent.hooks;
 	r = run(&agent, &agent.err);
-	if (r == 0)
-		r = agent.code;
+	if (r < 0)
+		agent.code = r;
 	/* The terminal as it was, before anything is said on it. */
 	close_all(&agent);
-	if (r == 0)
+	if (agent.code == 0)
 		return EXIT_SUCCESS;
 	say(agent.err.text);
-	return status_of(r);
+	return status_of(agent.code);
 }

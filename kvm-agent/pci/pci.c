@@ -418,6 +418,28 @@ int pci_bus_attach(struct pci_bus *bus, struct pci_function *function,
 	return r;
 }
 
+/* With the lock. */
+static void take_out(struct pci_bus *bus, struct pci_function *function)
+{
+	for (unsigned i = 0; i < PCI_BARS; i++) {
+		if (function->bars[i].mapped)
+			bar_unmap(bus, function, i);
+	}
+	bus->functions[function->slot] = NULL;
+	function->bus = NULL;
+}
+
+void pci_bus_detach(struct pci_function *function)
+{
+	struct pci_bus *bus = function->bus;
+
+	if (!bus)
+		return;
+	pthread_mutex_lock(&bus->lock);
+	take_out(bus, function);
+	pthread_mutex_unlock(&bus->lock);
+}
+
 /* ---- a function's state ---- */
 
 void pci_function_apply(struct pci_function *function,
@@ -556,11 +578,9 @@ void pci_bus_release(struct pci_bus *bus)
 {
 	if (!bus->memory)
 		return;
-	for (unsigned i = 0; i < PCI_SLOTS * PCI_BARS; i++) {
-		struct pci_function *function = bus->functions[i / PCI_BARS];
-
-		if (function && function->bars[i % PCI_BARS].mapped)
-			bar_unmap(bus, function, i % PCI_BARS);
+	for (unsigned i = 0; i < PCI_SLOTS; i++) {
+		if (bus->functions[i])
+			take_out(bus, bus->functions[i]);
 	}
 	bus_remove(bus->memory, LAYOUT_ECAM);
 	bus_remove(bus->ports, LAYOUT_PCI_CONFIG);

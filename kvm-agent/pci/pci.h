@@ -117,6 +117,8 @@ unsigned pci_function_add_capability(struct pci_function *function, uint8_t id,
 /* Into the next free slot; -ENOSPC. Its BARs get their addresses. */
 int pci_bus_attach(struct pci_bus *bus, struct pci_function *function,
 		   struct err *err);
+/* No vCPU runs. One whose bus is gone is left alone. */
+void pci_bus_detach(struct pci_function *function);
 
 /* ---- any thread ---- */
 

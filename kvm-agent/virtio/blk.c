@@ -685,7 +685,7 @@ int blk_init(struct blk *blk, unsigned instance, const struct virtio_host *host,
 				features, queue_count, QUEUE_SIZE, err);
 	if (r < 0) {
 		free(blk->pieces);
-		disk_free(disk);
+		blk->disk = NULL;
 		return r;
 	}
 	r = watch_disk(blk, err);
@@ -711,7 +711,6 @@ void blk_release(struct blk *blk)
 	if (blk->watch.fd >= 0)
 		loop_remove(blk->virtio.host->loop, &blk->watch);
 	virtio_release(&blk->virtio);
-	disk_free(blk->disk);
 	free(blk->pieces);
 	blk->disk = NULL;
 }

@@ -36,8 +36,8 @@ struct blk {
 	uint64_t starved;   /* queues not looked at for want of requests */
 };
 
-/* `serial` is cut to BLK_SERIAL_MAX bytes. The disk is taken over, also when
- * it fails. */
+/* `serial` is cut to BLK_SERIAL_MAX bytes. The disk stays the caller's, and
+ * outlives it. */
 int blk_init(struct blk *blk, unsigned instance, const struct virtio_host *host,
 	     struct disk *disk, unsigned queue_count, const char *serial,
 	     struct err *err);

@@ -302,6 +302,7 @@ void virtio_release(struct virtio *virtio)
 	if (!virtio->class)
 		return;
 	assert(!virtio->under_way);
+	pci_bus_detach(&virtio->function);
 	drop_doorbells(virtio);
 	msix_release(&virtio->msix);
 	pthread_mutex_destroy(&virtio->lock);

@@ -117,6 +117,7 @@ struct rig {
 	struct guest guest;
 	struct blk blk;
 	struct fake fake;
+	struct disk *disk;
 	struct driver driver;
 	struct vs_io *io;
 	struct vs_io_ops ops;
@@ -205,8 +206,8 @@ static struct rig *start_sized(enum behind behind, bool read_only,
 
 	rig->size = size;
 	ok(guest_init(&rig->guest, &err));
-	ok(blk_init(&rig->blk, 0, &rig->guest.host,
-		    open_disk(rig, behind, read_only), 2,
+	rig->disk = open_disk(rig, behind, read_only);
+	ok(blk_init(&rig->blk, 0, &rig->guest.host, rig->disk, 2,
 		    "serial-of-20-bytes!!x", &err));
 	rig->blk.failed = failed;
 	rig->blk.failed_arg = rig;
@@ -230,6 +231,7 @@ static void finish(struct rig *rig)
 	static const char *const names[] = { "disk", "disk.1", "disk.2" };
 
 	blk_release(&rig->blk);
+	disk_free(rig->disk);
 	guest_release(&rig->guest);
 	if (rig->image)
 		ok(image_close(rig->image, &err));

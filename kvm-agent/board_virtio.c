@@ -1,0 +1,141 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * PCI and what is on it. A queue's doorbell is KVM's where there is one: the
+ * guest's write becomes an eventfd of the I/O thread's loop without an exit
+ * to us. Slots follow the order of the list, so that a machine that is put
+ * together again has its devices where they were.
+ */
+#include <stdio.h>
+
+#include "kvm-agent/board_virtio.h"
+#include "kvm-agent/vm/layout.h"
+
+#define NOTIFY_LENGTH 2u
+
+static struct board *board_of(struct doorbells *doorbells)
+{
+	return container_of(doorbells, struct board, doorbells);
+}
+
+static int add_doorbell(struct doorbells *doorbells, uint64_t address, int fd,
+			struct err *err)
+{
+	return vm_add_ioevent(board_of(doorbells)->vm, address, NOTIFY_LENGTH,
+			      fd, err);
+}
+
+static void remove_doorbell(struct doorbells *doorbells, uint64_t address,
+			    int fd)
+{
+	vm_remove_ioevent(board_of(doorbells)->vm, address, NOTIFY_LENGTH, fd);
+}
+
+int board_make_pci(struct board *board, struct err *err)
+{
+	int r = pci_bus_init(&board->pci, &board->mmio, &board->ports,
+			     layout_window64(board->options->memory_bytes),
+			     err);
+
+	if (r < 0)
+		return r;
+	board->doorbells = (struct doorbells){ add_doorbell, remove_doorbell };
+	board->virtio_host = (struct virtio_host){
+		.memory = &board->memory,
+		.pci = &board->pci,
+		.loop = board->io_loop,
+		.interrupts = board->interrupts,
+		.doorbells = board->vm ? &board->doorbells : NULL,
+	};
+	return board_attach(board, &board->pci.device, err);
+}
+
+void board_drop_pci(struct board *board)
+{
+	pci_bus_release(&board->pci);
+}
+
+static int attach(struct board *board, struct virtio *virtio, struct err *err)
+{
+	board->virtios[board->virtio_count++] = virtio;
+	return board_attach(board, &virtio->device, err);
+}
+
+int board_make_rng(struct board *board, struct err *err)
+{
+	int r = rng_init(&board->rng, 0, &board->virtio_host, err);
+
+	return r == 0 ? attach(board, &board->rng.virtio, err) : r;
+}
+
+void board_drop_rng(struct board *board)
+{
+	rng_release(&board->rng);
+}
+
+/* A queue for each vCPU; the serial number is the disk's place. */
+static int make_disk(struct board *board, unsigned index, struct err *err)
+{
+	const struct board_options *options = board->options;
+	char serial[BLK_SERIAL_MAX + 1];
+	int r;
+
+	snprintf(serial, sizeof(serial), "vmsnap-disk%u", index);
+	r = blk_init(&board->disks[index], index, &board->virtio_host,
+		     options->disks[index],
+		     (unsigned)min_u64(options->cpus, BLK_QUEUES_MAX), serial,
+		     err);
+	return r == 0 ? attach(board, &board->disks[index].virtio, err) : r;
+}
+
+int board_make_disks(struct board *board, struct err *err)
+{
+	int r = 0;
+
+	for (unsigned i = 0; !r && i < board->options->disk_count; i++)
+		r = make_disk(board, i, err);
+	return r;
+}
+
+void board_drop_disks(struct board *board)
+{
+	for (unsigned i = 0; i < board->options->disk_count; i++)
+		blk_release(&board->disks[i]);
+}
+
+/* ---- standing still ---- */
+
+struct stillness {
+	pthread_mutex_t lock;
+	pthread_cond_t wake;
+	unsigned missing;
+};
+
+static void is_still(void *arg)
+{
+	struct stillness *stillness = arg;
+
+	pthread_mutex_lock(&stillness->lock);
+	stillness->missing--;
+	pthread_cond_signal(&stillness->wake);
+	pthread_mutex_unlock(&stillness->lock);
+}
+
+void board_quiesce(struct board *board)
+{
+	struct stillness stillness = { .lock = PTHREAD_MUTEX_INITIALIZER,
+				       .wake = PTHREAD_COND_INITIALIZER,
+				       .missing = board->virtio_count };
+
+	for (unsigned i = 0; i < board->virtio_count; i++)
+		virtio_quiesce(board->virtios[i], is_still, &stillness);
+	pthread_mutex_lock(&stillness.lock);
+	while (stillness.missing)
+		pthread_cond_wait(&stillness.wake, &stillness.lock);
+	pthread_mutex_unlock(&stillness.lock);
+}
+
+void board_go_on(struct board *board)
+{
+	for (unsigned i = 0; i < board->virtio_count; i++)
+		virtio_resume(board->virtios[i]);
+}

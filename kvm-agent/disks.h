@@ -1,0 +1,24 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The disks of a machine by their files' names: images (*.vsi), and raw files
+ * and block devices. Opened for the board, closed after it. */
+#ifndef KVM_AGENT_DISKS_H
+#define KVM_AGENT_DISKS_H
+
+#include "kvm-agent/board.h"
+
+struct disks {
+	struct vs_io *io;
+	struct disk *disks[BOARD_DISKS_MAX];
+	struct image *images[BOARD_DISKS_MAX]; /* NULL: raw */
+	unsigned count;
+};
+
+/* -EOPNOTSUPP: an image over a base. The errors of image_open() and
+ * disk_raw_new(). A name tells what it is, never the content: that is the
+ * guest's to write. */
+int disks_open(struct disks *disks, const char *path, bool read_only,
+	       struct err *err);
+/* After the board. An image is flushed; the first failure is the result. */
+int disks_close(struct disks *disks, struct err *err);
+
+#endif

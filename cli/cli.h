@@ -98,6 +98,13 @@ int cmd_check(struct cli *cli, struct err *err);
 int cmd_stats(struct cli *cli, struct err *err);
 int cmd_mount(struct cli *cli, struct err *err);
 int cmd_nbd(struct cli *cli, struct err *err);
+int cmd_run(struct cli *cli, struct err *err);
+int cmd_ps(struct cli *cli, struct err *err);
+int cmd_console(struct cli *cli, struct err *err);
+int cmd_pause(struct cli *cli, struct err *err);
+int cmd_resume(struct cli *cli, struct err *err);
+int cmd_stop(struct cli *cli, struct err *err);
+int cmd_rm(struct cli *cli, struct err *err);
 int cmd_completion(struct cli *cli, struct err *err);
 
 #endif

@@ -13,12 +13,12 @@
 
 /* Of the design, but of a later version. */
 static const char *const later_verbs[] = {
-	"forget", "prune",   "repair",   "copy",     "sync",
-	"run",    "ps",      "console",  "pause",    "resume",
-	"stop",   "rm",      "exec",     "snapshot", "clone",
-	"revert", "migrate", "template", "keeper",   "serve",
+	"forget",   "prune",    "repair", "copy",   "sync",
+	"exec",     "snapshot", "clone",  "revert", "migrate",
+	"template", "keeper",   "serve",
 };
-static const char *const later_options[] = { "home", "boot", "expect", "exec" };
+static const char *const later_options[] = { "boot", "expect", "exec",
+					     "net",  "lazy",   "firmware" };
 
 const char *const verb_groups[VERB_GROUPS] = { "key", "image", "pin" };
 

@@ -53,6 +53,15 @@ enum option {
 	OPT_REPAIR,
 	OPT_IMAGE,
 	OPT_WRITABLE,
+	OPT_HOME,
+	OPT_ALL,
+	OPT_TIMEOUT,
+	OPT_MEMORY,
+	OPT_CPUS,
+	OPT_CPU,
+	OPT_KERNEL,
+	OPT_INITRD,
+	OPT_APPEND,
 	OPT_COUNT
 };
 #define OPT_BIT(option) (1ULL << (option))
@@ -101,7 +110,7 @@ struct options {
 	const struct verb *verb; /* NULL: none was given (--help, --version) */
 	const char *group;       /* "key", "image": the first of two words */
 	bool given[OPT_COUNT];
-	const char *value[OPT_COUNT];
+	const char *value[OPT_COUNT]; /* the last one's */
 	char **arguments;
 	unsigned argument_count;
 };

@@ -14,7 +14,7 @@
 #include "kvm-agent/peer.h"
 
 #define QUEUE_SIZE   (256u * 1024)
-#define HELD_IN_MAX  4096u
+#define TYPED_MAX    4096u
 #define DROPPED_TEXT "\r\n[vmsnap: output dropped]\r\n"
 
 struct console {
@@ -33,11 +33,15 @@ struct console {
 
 	uint8_t *tail; /* the last of what came, as a ring */
 	uint64_t seen;
+
+	/* What the guest didn't take yet, also of those who have left. */
+	char typed[TYPED_MAX];
+	size_t typed_size;
 };
 
 struct viewer {
 	struct peer peer;
-	char held[HELD_IN_MAX]; /* input that the guest didn't take */
+	char held[TYPED_MAX]; /* for which there was no room there */
 	size_t held_size;
 };
 
@@ -170,38 +174,72 @@ void console_put(struct console *console, const void *data, size_t size)
 
 /* ---- in ---- */
 
-/* What was held back; once it is gone the viewer is listened to again. */
-static void feed(struct peer *peer, void *arg)
+/* How many there was room for. */
+static size_t keep_typed(struct console *console, const char *data, size_t size)
+{
+	size_t n = min_u64(size, TYPED_MAX - console->typed_size);
+
+	memcpy(console->typed + console->typed_size, data, n);
+	console->typed_size += n;
+	return n;
+}
+
+/* As much as the guest takes. */
+static void offer_typed(struct console *console)
+{
+	size_t n = 0;
+
+	if (console->typed_size)
+		n = console->input(console->arg, console->typed,
+				   console->typed_size);
+	console->typed_size -= n;
+	memmove(console->typed, console->typed + n, console->typed_size);
+}
+
+/* Once all that was held is kept, the viewer is listened to again. */
+static void keep_held(struct peer *peer, void *arg)
 {
 	struct viewer *viewer = container_of(peer, struct viewer, peer);
-	struct console *console = arg;
 	size_t n;
 
 	if (!viewer->held_size)
 		return;
-	n = console->input(console->arg, viewer->held, viewer->held_size);
+	n = keep_typed(arg, viewer->held, viewer->held_size);
 	viewer->held_size -= n;
 	memmove(viewer->held, viewer->held + n, viewer->held_size);
 	if (!viewer->held_size)
-		peer_hold(&viewer->peer, false);
+		peer_hold(peer, false);
 }
 
 static int receive(struct peer *peer, const char *data, size_t size)
 {
 	struct console *console = peers_owner(peer->peers);
 	struct viewer *viewer = container_of(peer, struct viewer, peer);
-	size_t n = 0;
+	size_t n = keep_typed(console, data, size);
 
+	offer_typed(console);
+	n += keep_typed(console, data + n, size - n);
+	if (n == size)
+		return 0;
 	/* Nothing is held while it is listened to. */
-	if (!viewer->held_size)
-		n = console->input(console->arg, data, size);
 	if (size - n > sizeof(viewer->held) - viewer->held_size)
 		return -ENOBUFS;
 	memcpy(viewer->held + viewer->held_size, data + n, size - n);
 	viewer->held_size += size - n;
-	if (viewer->held_size)
-		peer_hold(peer, true);
+	peer_hold(peer, true);
 	return 0;
+}
+
+static void feed(struct console *console)
+{
+	size_t before;
+
+	do {
+		before = console->typed_size;
+		offer_typed(console);
+		if (console->peers)
+			peers_each(console->peers, keep_held, console);
+	} while (console->typed_size && console->typed_size < before);
 }
 
 static void run_work(struct loop_work *work)
@@ -209,8 +247,7 @@ static void run_work(struct loop_work *work)
 	struct console *console = container_of(work, struct console, work);
 
 	drain(console);
-	if (console->peers)
-		peers_each(console->peers, feed, console);
+	feed(console);
 }
 
 void console_input_ready(struct console *console)
@@ -262,6 +299,7 @@ static int start(struct console *console, int listener, struct err *err)
 
 static void release(struct console *console)
 {
+	loop_cancel(console->loop, &console->work);
 	peers_free(console->peers);
 	if (console->log >= 0)
 		close(console->log);

@@ -227,12 +227,14 @@ static void change(struct machine *machine, enum machine_state state,
 
 static void do_reset(struct machine *machine)
 {
+	struct machine_hooks *hooks = machine->options->hooks;
 	struct err err;
 
 	if (reset(machine, &err) < 0) {
 		change(machine, MACHINE_CRASHED, err.text);
 		return;
 	}
+	hooks->told(hooks, GUEST_RESET);
 	for (unsigned i = 0; i < machine->cpus; i++)
 		vcpu_resume(&machine->vcpus[i]);
 }
@@ -406,14 +408,41 @@ int machine_hold(struct machine *machine, struct err *err)
 	return 0;
 }
 
+static int must_run(const struct machine *machine, struct err *err)
+{
+	if (machine->state == MACHINE_RUNNING)
+		return 0;
+	return err_set(err, -EBUSY, "the machine is %s",
+		       machine_state_name(machine->state));
+}
+
 int machine_pause(struct machine *machine, struct err *err)
 {
-	if (machine->state != MACHINE_RUNNING)
-		return err_set(err, -EBUSY, "the machine is %s",
-			       machine_state_name(machine->state));
+	int r = must_run(machine, err);
+
+	if (r < 0)
+		return r;
 	pause_vcpus(machine);
 	set_state(machine, MACHINE_PAUSED);
 	return 0;
+}
+
+int machine_reset(struct machine *machine, struct err *err)
+{
+	int r = must_run(machine, err);
+
+	if (r == 0)
+		guest_events_tell(&machine->guest, GUEST_RESET);
+	return r;
+}
+
+int machine_press_power_button(struct machine *machine, struct err *err)
+{
+	int r = must_run(machine, err);
+
+	if (r == 0)
+		acpi_pm_power_button(&machine->board.pm);
+	return r;
 }
 
 void machine_stop(struct machine *machine)

@@ -77,6 +77,12 @@ int machine_save(struct machine *machine, struct state_writer *out,
 int machine_restore(struct machine *machine, const struct state *state,
 		    struct err *err);
 
+/* As by its reset line: done soon, on the control thread. -EBUSY: it does not
+ * run. */
+int machine_reset(struct machine *machine, struct err *err);
+/* -EBUSY: it does not run. */
+int machine_press_power_button(struct machine *machine, struct err *err);
+
 struct board *machine_board(struct machine *machine);
 
 #endif

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The program: one machine in the foreground, its serial port on standard
- * input and output. Parses, calls, reports; what a machine is stands in
- * machine.c.
+ * The program: one machine, its serial port on standard input and output, or
+ * in the background with what vmsnap hands over. Parses, calls, reports; what a
+ * machine is stands in machine.c.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -15,8 +15,9 @@
 #include <sys/stat.h>
 
 #include "kvm-agent/disks.h"
-#include "kvm-agent/terminal.h"
 #include "kvm-agent/machine.h"
+#include "kvm-agent/service.h"
+#include "kvm-agent/terminal.h"
 #include "kvm-agent/vm/layout.h"
 #include "vmsnap/version.h"
 
@@ -32,17 +33,20 @@ enum {
 struct agent {
 	struct machine_options options;
 	struct machine_hooks hooks;
-	const char *kernel, *initrd, *append;
+	const char *name, *kernel, *initrd, *append;
 	int kernel_fd, initrd_fd;
+	struct service_fds fds;
+	bool foreground;
 	struct loop *loop;
 	struct loop_watch signals;
-	struct terminal *terminal;
 	struct {
 		const char *path;
 		bool read_only;
 	} disk_options[BOARD_DISKS_MAX];
 	unsigned disk_count;
 	struct disks disks;
+	struct terminal *terminal; /* NULL: in the background */
+	struct service *service;   /* NULL: nobody is to find it */
 	struct machine *machine;
 	int code; /* 0 or -errno of what ended the machine, with its words */
 	struct err err;
@@ -62,6 +66,10 @@ static const char help[] =
 	"  --cpus N        1 to 64 (default: 1)\n"
 	"  --cpu MODEL     " CPU_MODELS " (default: host)\n"
 	"  --help, --version\n"
+	"\n"
+	"For vmsnap run, which opens these (spec/machine.md):\n"
+	"  --name NAME --control-fd N --console-fd N --log-fd N --end-fd N\n"
+	"  --lock-fd N --ready-fd N --foreground\n"
 	"\n"
 	"Exit status: 0 switched off, 1 failed or crashed, 2 usage, 4 no such "
 	"file,\n6 this host can't (no KVM, no right to it, no such CPU).\n";
@@ -134,11 +142,52 @@ static int add_disk(struct agent *agent, const char *path, bool read_only,
 	return 0;
 }
 
+static int parse_fd(const char *text, int *out, struct err *err)
+{
+	char *end = NULL;
+	unsigned long value = strtoul(text, &end, 10);
+
+	if (end == text || *end || text[0] < '0' || text[0] > '9' ||
+	    value > INT32_MAX || fcntl((int)value, F_GETFD) < 0)
+		return err_set(err, -EINVAL,
+			       "a descriptor that isn't open; see kvm-agent "
+			       "--help");
+	*out = (int)value;
+	return 0;
+}
+
+enum {
+	OPTION_CONTROL = 256,
+	OPTION_CONSOLE,
+	OPTION_LOG,
+	OPTION_END,
+	OPTION_READY,
+	OPTION_LOCK,
+};
+
 static int parse_option(struct agent *agent, int option, struct err *err)
 {
 	struct machine_options *options = &agent->options;
 
 	switch (option) {
+	case 'N':
+		agent->name = optarg;
+		return 0;
+	case 'f':
+		agent->foreground = true;
+		return 0;
+	case OPTION_CONTROL:
+		return parse_fd(optarg, &agent->fds.control, err);
+	case OPTION_CONSOLE:
+		return parse_fd(optarg, &agent->fds.console, err);
+	case OPTION_LOG:
+		return parse_fd(optarg, &agent->fds.log, err);
+	case OPTION_END:
+		return parse_fd(optarg, &agent->fds.end, err);
+	case OPTION_READY:
+		return parse_fd(optarg, &agent->fds.ready, err);
+	case OPTION_LOCK:
+		return parse_fd(optarg, &agent->fds.lock, err);
 	case 'k':
 		agent->kernel = optarg;
 		return 0;
@@ -174,6 +223,14 @@ static int parse(struct agent *agent, int argc, char **argv, struct err *err)
 		{ "memory", required_argument, NULL, 'm' },
 		{ "cpus", required_argument, NULL, 'n' },
 		{ "cpu", required_argument, NULL, 'c' },
+		{ "name", required_argument, NULL, 'N' },
+		{ "control-fd", required_argument, NULL, OPTION_CONTROL },
+		{ "console-fd", required_argument, NULL, OPTION_CONSOLE },
+		{ "log-fd", required_argument, NULL, OPTION_LOG },
+		{ "end-fd", required_argument, NULL, OPTION_END },
+		{ "ready-fd", required_argument, NULL, OPTION_READY },
+		{ "lock-fd", required_argument, NULL, OPTION_LOCK },
+		{ "foreground", no_argument, NULL, 'f' },
 		{ "help", no_argument, NULL, 'h' },
 		{ "version", no_argument, NULL, 'v' },
 		{ 0 },
@@ -279,6 +336,8 @@ static void changed(struct machine_hooks *hooks, enum machine_state state,
 {
 	struct agent *agent = container_of(hooks, struct agent, hooks);
 
+	if (agent->service)
+		service_changed(agent->service, state, words);
 	switch (state) {
 	case MACHINE_STOPPED:
 		loop_stop(agent->loop);
@@ -298,17 +357,33 @@ static void changed(struct machine_hooks *hooks, enum machine_state state,
 
 static void told(struct machine_hooks *hooks, enum guest_event event)
 {
-	(void)hooks;
+	struct agent *agent = container_of(hooks, struct agent, hooks);
+
+	if (agent->service)
+		service_told(agent->service, event);
 	if (event == GUEST_PANICKED)
 		say("the guest's kernel has panicked");
 }
 
-static void quit(void *arg)
+/* A client has switched it off. */
+static void end(void *arg)
 {
 	struct agent *agent = arg;
 
-	machine_stop(agent->machine);
 	loop_stop(agent->loop);
+}
+
+static void quit(struct agent *agent, const char *words)
+{
+	machine_stop(agent->machine);
+	if (agent->service)
+		service_changed(agent->service, MACHINE_STOPPED, words);
+	loop_stop(agent->loop);
+}
+
+static void on_quit_key(void *arg)
+{
+	quit(arg, "turned off at its terminal");
 }
 
 static void on_signal(struct loop_watch *watch, uint32_t events)
@@ -317,7 +392,7 @@ static void on_signal(struct loop_watch *watch, uint32_t events)
 
 	(void)events;
 	if (read(watch->fd, &info, sizeof(info)) == sizeof(info))
-		quit(watch->owner);
+		quit(watch->owner, "turned off by a signal");
 }
 
 /* Before any thread: all of them inherit the mask. */
@@ -375,23 +450,54 @@ static int open_all(struct agent *agent, struct err *err)
 	return open_disks(agent, err);
 }
 
+/* The terminal, or what vmsnap handed over, or both. */
+static int open_line(struct agent *agent, struct err *err)
+{
+	struct service_fds fds = agent->fds;
+	struct serial_line *line = NULL;
+	int r = 0;
+
+	if (agent->foreground || !agent->name)
+		r = terminal_new(&agent->terminal, STDIN_FILENO, STDOUT_FILENO,
+				 agent->loop, on_quit_key, agent, err);
+	if (r < 0)
+		return r;
+	if (agent->terminal)
+		line = terminal_line(agent->terminal);
+	if (agent->name) {
+		r = service_new(&agent->service, agent->name, &fds, agent->loop,
+				line, end, agent, err);
+		if (r < 0)
+			return r;
+		line = service_line(agent->service);
+	}
+	agent->options.board.console = line;
+	return 0;
+}
+
 static int run(struct agent *agent, struct err *err)
 {
 	int r = open_all(agent, err);
 
 	if (r == 0)
-		r = terminal_new(&agent->terminal, STDIN_FILENO, STDOUT_FILENO,
-				 agent->loop, quit, agent, err);
+		r = open_line(agent, err);
+	if (r == 0)
+		r = machine_new(&agent->machine, &agent->options, agent->loop,
+				err);
 	if (r < 0)
 		return r;
-	agent->options.board.console = terminal_line(agent->terminal);
-	r = machine_new(&agent->machine, &agent->options, agent->loop, err);
+	if (agent->terminal)
+		terminal_connect(agent->terminal,
+				 &machine_board(agent->machine)->serial);
+	if (agent->service)
+		r = service_connect(agent->service, agent->machine, err);
+	if (r == 0)
+		r = machine_resume(agent->machine, err);
 	if (r < 0)
 		return r;
-	terminal_connect(agent->terminal,
-			 &machine_board(agent->machine)->serial);
-	r = machine_resume(agent->machine, err);
-	return r == 0 ? loop_run(agent->loop, err) : r;
+	if (agent->service)
+		service_ready(agent->service);
+	return loop_run(agent->loop, err);
 }
 
 static void close_all(struct agent *agent)
@@ -402,6 +508,8 @@ static void close_all(struct agent *agent)
 
 	if (agent->terminal)
 		terminal_disconnect(agent->terminal);
+	if (agent->service)
+		service_disconnect(agent->service);
 	machine_free(agent->machine);
 	r = disks_close(&agent->disks, &err);
 	/* What could not be kept is no good end. */
@@ -409,6 +517,7 @@ static void close_all(struct agent *agent)
 		agent->code = r;
 		agent->err = err;
 	}
+	service_free(agent->service);
 	if (agent->terminal) {
 		lost = terminal_lost(agent->terminal);
 		terminal_free(agent->terminal);
@@ -434,6 +543,7 @@ int main(int argc, char **argv)
 		.append = "",
 		.kernel_fd = -1,
 		.initrd_fd = -1,
+		.fds = { -1, -1, -1, -1, -1, -1 },
 		.signals = { .fd = -1 },
 	};
 	int r = parse(&agent, argc, argv, &agent.err);

@@ -74,7 +74,7 @@ static void leave(struct peers *peers)
 /* As much as goes without waiting. */
 static void flush(struct peer *peer)
 {
-	while (!peer->closed && peer->sent < peer->out.size) {
+	while (!peer->closed && !peer->deaf && peer->sent < peer->out.size) {
 		ssize_t n = send(peer->watch.fd, peer->out.data + peer->sent,
 				 peer->out.size - peer->sent,
 				 MSG_NOSIGNAL | MSG_DONTWAIT);
@@ -84,9 +84,10 @@ static void flush(struct peer *peer)
 		else if (n < 0 && (errno == EAGAIN || errno == EWOULDBLOCK))
 			break;
 		else if (!(n < 0 && errno == EINTR))
-			hang_up(peer);
+			peer->deaf = true;
 	}
-	if (peer->sent == peer->out.size)
+	/* It reads no more, but what it said before may be there still. */
+	if (peer->deaf || peer->sent == peer->out.size)
 		peer->sent = peer->out.size = 0;
 }
 

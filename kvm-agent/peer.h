@@ -21,6 +21,7 @@ struct peer {
 	struct bytes out;
 	size_t sent;
 	bool held;   /* by peer_hold() */
+	bool deaf;   /* sending failed */
 	bool closed; /* freed once nobody is inside of it */
 };
 

@@ -43,7 +43,7 @@ expect 2 vmsnap backup vm d.raw --chunk-size 8K
 expect 2 vmsnap backup vm d.raw --level 20
 expect 2 vmsnap backup vm d.raw --level 0
 expect 2 vmsnap verify vm --progress=sometimes
-for verb in run snapshot clone forget prune repair copy sync serve; do
+for verb in exec snapshot clone forget prune repair copy sync serve; do
 	expect 6 vmsnap $verb x --some-option
 	errs "'$verb': not in this version"
 done
@@ -57,7 +57,7 @@ expect 2 vmsnap image create x.vsi
 expect 2 vmsnap image create x.vsi --size 1G --disk a
 expect 2 vmsnap image resize x.vsi
 expect 6 vmsnap verify vm --boot
-expect 6 vmsnap list --home x
+expect 6 vmsnap verify vm --boot x
 expect 0 vmsnap list -v
 errs 'store [0-9a-f]{32}'
 # Every complaint is one line that begins with the program's name.

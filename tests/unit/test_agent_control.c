@@ -439,6 +439,38 @@ static void test_console_deaf_viewer(void **state)
 	fixture_free(fixture);
 }
 
+/* Who types and leaves is heard all the same; who types without end waits. */
+static void test_console_typed_and_gone(void **state)
+{
+	struct fixture *fixture = console_fixture(-1);
+	int fd = connect_to(fixture);
+	char *much = malloc(60000);
+	size_t size = 0;
+
+	(void)state;
+	assert_non_null(much);
+	memset(much, 'm', 60000);
+	fixture->typed_max = 0;
+	say(fd, "bye");
+	close(fd);
+	fd = connect_to(fixture);
+	assert_int_equal(send(fd, much, 60000, MSG_NOSIGNAL), 60000);
+	while (size < 60003) {
+		pthread_mutex_lock(&fixture->lock);
+		size = fixture->typed_size;
+		if (size == fixture->typed_max)
+			fixture->typed_max += 977;
+		pthread_mutex_unlock(&fixture->lock);
+		console_input_ready(fixture->console);
+	}
+	assert_memory_equal(fixture->typed, "byemmm", 6);
+	assert_memory_equal(fixture->typed + 3, much, 60000);
+	free(much);
+	close(fd);
+	stop_loop(fixture);
+	fixture_free(fixture);
+}
+
 static void test_console_input_waits(void **state)
 {
 	struct fixture *fixture = console_fixture(-1);
@@ -514,6 +546,7 @@ int main(void)
 		cmocka_unit_test(test_one_peer_too_many),
 		cmocka_unit_test(test_console_tail_and_log),
 		cmocka_unit_test(test_console_deaf_viewer),
+		cmocka_unit_test(test_console_typed_and_gone),
 		cmocka_unit_test(test_console_input_waits),
 		cmocka_unit_test(test_console_overflow),
 	};

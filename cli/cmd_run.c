@@ -1,0 +1,178 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * vmsnap run: makes a machine of what the options say and starts it; without
+ * them, the stopped one of that name again.
+ */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "cli/cli.h"
+#include "cli/door.h"
+#include "cli/json.h"
+#include "cli/machine.h"
+#include "cli/report.h"
+#include "cli/text.h"
+
+#define MEMORY_DEFAULT GIB
+#define APPEND_DEFAULT "console=ttyS0"
+
+/* Those that describe a machine: with one of them it is a new one. */
+static const enum option describing[] = {
+	OPT_MEMORY, OPT_CPUS, OPT_CPU, OPT_KERNEL, OPT_INITRD, OPT_APPEND,
+};
+
+static bool describes(const struct cli *cli)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(describing); i++) {
+		if (cli_given(cli, describing[i]))
+			return true;
+	}
+	return false;
+}
+
+static int take_text(const struct cli *cli, enum option option, char *out,
+		     size_t size, struct err *err)
+{
+	const char *value = cli_value(cli, option);
+
+	if (value && (size_t)snprintf(out, size, "%s", value) >= size)
+		return err_set(err, -EINVAL, "--%s: longer than %zu bytes",
+			       option_table[option].name, size - 1);
+	return 0;
+}
+
+/* Absolute, as the agent may be anywhere; it must be there now. */
+static int take_path(const char *option, const char *value, char out[PATH_MAX],
+		     struct err *err)
+{
+	char found[PATH_MAX];
+
+	if (!value)
+		return 0;
+	if (!realpath(value, found))
+		return err_sys(err, -errno, "--%s '%s'", option, value);
+	memcpy(out, found, strlen(found) + 1);
+	return 0;
+}
+
+static int take_numbers(const struct cli *cli, struct vms_machine *machine,
+			struct err *err)
+{
+	long long cpus = 1;
+	int r = 0;
+
+	machine->memory_bytes = MEMORY_DEFAULT;
+	if (cli_given(cli, OPT_MEMORY))
+		r = size_parse("--memory", cli_value(cli, OPT_MEMORY),
+			       &machine->memory_bytes, err);
+	if (!r && cli_given(cli, OPT_CPUS))
+		r = integer_parse("--cpus", cli_value(cli, OPT_CPUS), 1,
+				  VMS_MACHINE_CPUS_MAX, &cpus, err);
+	machine->cpus = (unsigned)cpus;
+	return r;
+}
+
+static int describe(const struct cli *cli, struct vms_machine *machine,
+		    struct err *err)
+{
+	int r = take_numbers(cli, machine, err);
+
+	strcpy(machine->cpu, "host");
+	strcpy(machine->append, APPEND_DEFAULT);
+	if (!r)
+		r = take_text(cli, OPT_CPU, machine->cpu, sizeof(machine->cpu),
+			      err);
+	if (!r)
+		r = take_text(cli, OPT_APPEND, machine->append,
+			      sizeof(machine->append), err);
+	if (!r)
+		r = take_path("kernel", cli_value(cli, OPT_KERNEL),
+			      machine->kernel, err);
+	if (!r)
+		r = take_path("initrd", cli_value(cli, OPT_INITRD),
+			      machine->initrd, err);
+	if (!r && !*machine->kernel)
+		r = err_set(err, -EOPNOTSUPP,
+			    "a machine without --kernel: to boot from a disk "
+			    "is not in this version");
+	return r;
+}
+
+static int start(const struct cli *cli, const char *home,
+		 const struct vms_machine *machine, struct err *err)
+{
+	char agent[PATH_MAX];
+	int r = door_find("kvm-agent", agent, err);
+
+	if (r)
+		return r;
+	if (cli_given(cli, OPT_FOREGROUND)) {
+		fflush(stdout);
+		return vms_machine_exec(home, machine, agent, err);
+	}
+	r = vms_machine_start(home, machine, agent, err);
+	if (r)
+		return r;
+	if (cli_given(cli, OPT_JSON))
+		return json_say(json_pack("{s:s, s:s}", "type", "started",
+					  "name", machine->name),
+				err);
+	if (cli_talks(cli))
+		say("machine '%s' runs; 'vmsnap console %s' is its terminal\n",
+		    machine->name, machine->name);
+	return 0;
+}
+
+static int run_new(const struct cli *cli, const char *home, const char *name,
+		   struct err *err)
+{
+	struct vms_machine machine = { 0 };
+	struct err why = { 0 };
+	int r = vms_machine_check_name(name, err);
+
+	if (!r) {
+		snprintf(machine.name, sizeof(machine.name), "%s", name);
+		r = describe(cli, &machine, err);
+	}
+	if (!r)
+		r = vms_machine_create(home, &machine, err);
+	if (!r) {
+		r = start(cli, home, &machine, &why);
+		/* What never ran is not left behind. */
+		if (r) {
+			(void)vms_machine_remove(home, name, NULL);
+			err_set(err, r, "%s", why.text);
+		}
+	}
+	vms_machine_release(&machine);
+	return r;
+}
+
+static int run_again(const struct cli *cli, const char *home, const char *name,
+		     struct err *err)
+{
+	struct vms_machine machine = { 0 };
+	int r = vms_machine_load(home, name, &machine, err);
+
+	if (r == -ENOENT)
+		r = err_prefix(err, "no --kernel, and no machine to start "
+				    "again");
+	if (!r)
+		r = start(cli, home, &machine, err);
+	vms_machine_release(&machine);
+	return r;
+}
+
+int cmd_run(struct cli *cli, struct err *err)
+{
+	const char *name = cli->options.arguments[0];
+	char home[PATH_MAX];
+	int r = cli_home(cli, home, err);
+
+	if (r)
+		return r;
+	return describes(cli) ? run_new(cli, home, name, err)
+			      : run_again(cli, home, name, err);
+}

@@ -1,0 +1,57 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Lives until it is told to end: sleeps, counts ticks, and answers to bytes at
+ * its serial port. 't': ticks; 'q': ends; 'p': talks much; others: said back. The
+ * power button ends it too, but for one whose command line says "deaf". */
+#include "tests/kvm/guest/guest.h"
+
+#define COM1       0x3f8
+#define COM1_LSR   0x3fd
+#define PM1_STATUS 0x600
+#define BUTTON     0x100
+#define VECTOR     0x40
+#define LINES_MUCH 40u
+
+static volatile uint64_t ticks;
+
+static void on_tick(struct frame *frame)
+{
+	(void)frame;
+	ticks++;
+	lapic_eoi();
+}
+
+static void answer(char c)
+{
+	switch (c) {
+	case 't':
+		say("ticks %lu", ticks);
+		break;
+	case 'q':
+		guest_end_well();
+	case 'p':
+		for (uint32_t i = 0; i < LINES_MUCH; i++)
+			say("line %u of much to say, so that it takes its room",
+			    i);
+		break;
+	default:
+		say("got %x", (uint32_t)c);
+	}
+}
+
+void guest_main(const struct start_info *info)
+{
+	const bool deaf = cmdline_has(info, "deaf");
+
+	lapic_init();
+	trap_set(VECTOR, on_tick);
+	ioapic_route(2, VECTOR);
+	pit_start(100);
+	say("up");
+	for (;;) {
+		while (in8(COM1_LSR) & 1)
+			answer((char)in8(COM1));
+		if (!deaf && (in8(PM1_STATUS + 1) & BUTTON >> 8))
+			guest_end_well();
+		irq_wait();
+	}
+}

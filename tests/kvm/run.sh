@@ -1,0 +1,158 @@
+#!/bin/bash
+# SPDX-License-Identifier: Apache-2.0
+# Machines as people have them: run, ps, console, pause, resume, stop, rm; in the
+# background, twice the same name, with an agent that is killed or stuck.
+. "$TOP/tests/kvm/lib.sh"
+. "$TOP/tests/cli/lib.sh"
+
+export VMSNAP_HOME=$TMP/home
+guests=$BUILD/tests/kvm
+trap 'vmsnap rm -q --force --all 2>/dev/null || :' EXIT
+
+# state NAME WORD: by and by.
+is_state() {
+	[ "$(vmsnap ps --json | jq -r ".machines[] | select(.name == \"$1\") | .state")" = "$2" ]
+}
+state() { until_true is_state "$1" "$2"; }
+log_has() { grep -q "$2" "home/machines/$1/console.log"; }
+# tell NAME BYTES: at its console.
+tell() {
+	python3 - "home/machines/$1/console.sock" "$2" <<-'PY'
+	import socket, sys
+	with socket.socket(socket.AF_UNIX) as s:
+	    s.connect(sys.argv[1])
+	    s.sendall(sys.argv[2].encode())
+	PY
+}
+
+expect 0 vmsnap ps
+silent out
+expect 4 vmsnap run web
+errs 'no machine .web.'
+expect 2 vmsnap run ../web --kernel "$guests/echo.elf"
+errs "no name for a machine"
+expect 4 vmsnap run web --kernel nothing
+errs "nothing"
+expect 2 vmsnap run web --kernel "$guests/echo.elf" --memory 1000000
+errs 'multiple of 2'
+expect 2 vmsnap run web --kernel "$guests/echo.elf" --cpu 486
+errs "no CPU is called"
+expect 0 vmsnap ps
+silent out
+
+expect 0 vmsnap run web --kernel "$guests/echo.elf" --memory 16M
+says "machine 'web' runs"
+until_true log_has web '^up'
+expect 1 vmsnap run web --kernel "$guests/echo.elf"
+errs "machine 'web' exists"
+expect 5 vmsnap run web
+errs 'is running'
+expect 5 vmsnap rm web
+expect 0 vmsnap ps
+says '^web +running +1 +16.0 MiB'
+expect 0 vmsnap ps --json
+jq -e '.type == "machines" and .machines[0].state == "running" and
+	.machines[0].memory_bytes == 16777216 and .machines[0].cpus == 1 and
+	.machines[0].resident_bytes > 0 and .machines[0].cause == null' out >/dev/null ||
+	fail "ps --json: $(cat out)"
+
+# What is typed arrives; what came before is shown to who comes later.
+tell web a
+until_true log_has web '^got 61'
+mkfifo typing
+timeout 60 "$VMSNAP" console web <typing >seen &
+viewer=$!
+exec 9>typing
+seen() { grep -q '^up' seen && grep -q '^got 61' seen; }
+until_true seen
+printf z >&9
+seen_z() { grep -q '^got 7a' seen; }
+until_true seen_z
+
+# Paused it does not answer, and goes on where it was.
+expect 0 vmsnap pause web
+is_state web paused || fail "not paused"
+expect 2 vmsnap pause web
+errs 'it is paused|is paused'
+tell web b
+expect 0 vmsnap resume web
+until_true log_has web '^got 62'
+expect 2 vmsnap resume web
+
+# Turned off, and started again by its name alone.
+expect 0 vmsnap stop --force web
+is_state web stopped || fail "not stopped"
+wait "$viewer" || fail "the console's end is no success"
+exec 9>&-
+expect 0 vmsnap ps
+says 'stopped .*turned off by a client'
+expect 1 vmsnap pause web
+errs 'not running'
+
+# More than the log may hold: its newer half is kept.
+head -c 1048000 /dev/zero | tr '\0' x >home/machines/web/console.log
+expect 0 vmsnap run web
+until_true log_has web 'xup'
+tell web p
+tell web c
+until_true log_has web '^got 63'
+size=$(stat -c %s home/machines/web/console.log)
+[ "$size" -gt 500000 ] && [ "$size" -lt 600000 ] || fail "console.log: $size bytes"
+
+# The guest ends by itself; by its power button; or hears nothing.
+tell web q
+until_true is_state web stopped
+expect 0 vmsnap ps
+says 'the guest powered off'
+expect 0 vmsnap run -q web
+until_true log_has web '^up'
+expect 0 vmsnap stop web
+says "machine 'web' stopped"
+is_state web stopped || fail "not stopped"
+expect 0 vmsnap run -q deaf --kernel "$guests/echo.elf" --append deaf --memory 4M
+expect 1 vmsnap stop --timeout 1 deaf
+errs 'still runs after 1 s: .vmsnap stop --force deaf. turns it off'
+is_state deaf running || fail "deaf is gone"
+expect 0 vmsnap rm --force deaf
+
+# An agent that is killed: seen, named, and it runs again.
+expect 0 vmsnap run -q web
+silent out
+kill -9 "$(cat home/machines/web/agent.pid)"
+state web crashed
+expect 0 vmsnap ps
+says 'went down with it'
+expect 0 vmsnap run -q web
+
+# One that does not answer is ended by force.
+kill -STOP "$(cat home/machines/web/agent.pid)"
+expect 0 vmsnap stop --force web
+is_state web crashed || fail "still there"
+
+# Several at once; --all; rm.
+for n in 1 2 3 4; do
+	expect 0 vmsnap run -q "many$n" --kernel "$guests/echo.elf" --memory 4M
+done
+[ "$(vmsnap ps | grep -c ' running ')" = 4 ] || fail "not four"
+expect 0 vmsnap pause --all
+[ "$(vmsnap ps | grep -c ' paused ')" = 4 ] || fail "not four paused"
+expect 4 vmsnap pause nobody
+errs "no machine 'nobody'"
+expect 2 vmsnap pause
+expect 0 vmsnap stop --all --force
+expect 0 vmsnap rm --all
+expect 0 vmsnap ps
+silent out
+[ -z "$(ls -A home/machines)" ] || fail "left behind: $(ls -A home/machines)"
+
+# In the foreground: on this terminal, and found by the others.
+timeout 60 "$VMSNAP" run fore --kernel "$guests/echo.elf" --memory 4M \
+	--foreground </dev/null >fore-out 2>fore-err &
+fore=$!
+state fore running
+expect 0 vmsnap stop --force fore
+wait "$fore" || fail "foreground: $(cat fore-err)"
+grep -q '^up' fore-out || fail "foreground: nothing on standard output"
+expect 0 vmsnap rm fore
+# Nobody is left.
+! pgrep -f "$BUILD/kvm-agent --name" >/dev/null || fail "agents are left"

@@ -1,0 +1,110 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Machines are directories: HOME/machines/NAME/ with machine.json (what it is),
+ * control.sock, console.sock, console.log, agent.log (what its agent had to
+ * say), agent.pid, lock (held as long as its agent lives), end.json (how it ended). There
+ * is no daemon: whoever asks looks at these. spec/machine.md. Part of the
+ * public header vmsnap/vmsnap.h.
+ */
+#ifndef VMSNAP_MACHINE_H
+#define VMSNAP_MACHINE_H
+
+#include <limits.h>
+
+#include "format/base/base.h"
+
+#define VMS_MACHINE_NAME_MAX   64
+#define VMS_MACHINE_APPEND_MAX 2048
+#define VMS_MACHINE_DISKS_MAX  16
+#define VMS_MACHINE_CPUS_MAX   64
+#define VMS_MACHINE_CPU_MAX    PATH_MAX
+
+struct vms_machine_disk {
+	char path[PATH_MAX]; /* absolute */
+	bool read_only;
+};
+
+/* machine.json */
+struct vms_machine {
+	char name[VMS_MACHINE_NAME_MAX + 1];
+	uint64_t memory_bytes; /* a multiple of 2 MiB */
+	unsigned cpus;
+	char cpu[VMS_MACHINE_CPU_MAX]; /* host, x86-64-v2, ... */
+	char kernel[PATH_MAX];         /* absolute; empty: none */
+	char initrd[PATH_MAX];
+	char append[VMS_MACHINE_APPEND_MAX];
+	struct vms_machine_disk *disks; /* owned */
+	size_t disk_count;
+};
+void vms_machine_release(struct vms_machine *machine);
+
+/*
+ * Where the machines are: `given`, else VMSNAP_HOME, else /var/lib/vmsnap for
+ * root and $XDG_DATA_HOME/vmsnap (~/.local/share/vmsnap). Nothing is made.
+ */
+int vms_home_find(const char *given, char home[PATH_MAX], struct err *err);
+
+/* 1 to 64 of letters, digits, '.', '_', '-'; no '.' or '-' in front. */
+int vms_machine_check_name(const char *name, struct err *err);
+
+/* Its directory with machine.json, durable; mode 0700. -EEXIST. */
+int vms_machine_create(const char *home, const struct vms_machine *machine,
+		       struct err *err);
+/* -ENOENT; -EBADMSG: machine.json is damaged. */
+int vms_machine_load(const char *home, const char *name,
+		     struct vms_machine *out, struct err *err);
+/* All of its directory. -EBUSY: it runs. */
+int vms_machine_remove(const char *home, const char *name, struct err *err);
+
+struct vms_machine_names {
+	char (*names)[VMS_MACHINE_NAME_MAX + 1]; /* sorted; owned */
+	size_t count;
+};
+/* A home that isn't there has none. */
+int vms_machine_list(const char *home, struct vms_machine_names *out,
+		     struct err *err);
+void vms_machine_names_release(struct vms_machine_names *names);
+
+/*
+ * Starts its agent, which outlives this process, and waits until the guest runs.
+ * `agent`: the program. -EBUSY: it runs. What the agent said is in `err`.
+ */
+int vms_machine_start(const char *home, const struct vms_machine *machine,
+		      const char *agent, struct err *err);
+/* The same, as this process: comes back only with an error. */
+int vms_machine_exec(const char *home, const struct vms_machine *machine,
+		     const char *agent, struct err *err);
+
+struct vms_machine_status {
+	/* The agent's word; without one "stopped", or "crashed": the agent or
+	 * the host went down with it. "damaged": no machine.json to be read. */
+	char state[16];
+	char cause[ERR_TEXT_MAX]; /* empty: none */
+	bool alive;               /* there is an agent, and it answered */
+	uint64_t process;
+	unsigned cpus;
+	uint64_t memory_bytes, resident_bytes, uptime_ms, cpu_ms;
+};
+/* -ENOENT. */
+int vms_machine_status(const char *home, const char *name,
+		       struct vms_machine_status *out, struct err *err);
+
+enum vms_machine_action {
+	VMS_MACHINE_PAUSE,
+	VMS_MACHINE_RESUME,
+	VMS_MACHINE_POWER_BUTTON,
+	VMS_MACHINE_RESET,
+	VMS_MACHINE_STOP, /* power off */
+};
+/* -ESRCH: it does not run; else what the agent answered. */
+int vms_machine_act(const char *home, const char *name,
+		    enum vms_machine_action action, struct err *err);
+/* Its agent ends, whatever state it is in. -ESRCH. */
+int vms_machine_kill(const char *home, const char *name, struct err *err);
+/* Until its agent is gone. -ETIMEDOUT. */
+int vms_machine_wait(const char *home, const char *name, uint64_t timeout_ms,
+		     struct err *err);
+/* A connected socket: the first serial port. -ESRCH. */
+int vms_machine_console(const char *home, const char *name, struct err *err);
+
+#endif

@@ -1,0 +1,22 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The directory of a machine, for the files machine_*.c. Private. */
+#ifndef VMSNAP_MACHINE_HOME_H
+#define VMSNAP_MACHINE_HOME_H
+
+#include "vmsnap/engine.h"
+
+/* HOME/machines/NAME/FILE into `path`; FILE may be "". -EINVAL: no name of a
+ * machine. -ENAMETOOLONG. */
+int machine_path(const char *home, const char *name, const char *file,
+		 char path[PATH_MAX], struct err *err);
+/* The directory as a descriptor; -ENOENT says which machines there are. */
+int machine_open(const char *home, const char *name, struct err *err);
+/* At most `max` bytes of a file in it, to free(); the size. -EFBIG. */
+ssize_t machine_read_file(int directory, const char *file, size_t max,
+			  char **out, struct err *err);
+/* Does an agent hold the lock? 1, 0, -errno. */
+int machine_is_locked(int directory, struct err *err);
+/* The lock as a descriptor that holds it. -EBUSY. */
+int machine_lock(int directory, const char *name, struct err *err);
+
+#endif

@@ -1,0 +1,349 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Starting an agent. Everything it needs of the machine's directory is opened
+ * here and handed over as descriptors with fixed numbers, so that it can live
+ * without that directory; the lock is among them and goes when it goes. What it
+ * says goes to agent.log; it writes a line to the ready pipe when the guest
+ * runs, and its end without that is a failed start.
+ */
+#include "vmsnap/machine_home.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/wait.h>
+
+#include "vmsnap/control.h"
+
+/* Their numbers in the agent: kvm-agent/main.c takes them by option. */
+enum agent_fd {
+	FD_CONTROL = 3,
+	FD_CONSOLE,
+	FD_CONSOLE_LOG,
+	FD_END,
+	FD_LOCK,
+	FD_READY, /* last: not always there */
+	FD_COUNT,
+};
+
+static const char *const fd_options[FD_COUNT] = {
+	[FD_CONTROL] = "--control-fd", [FD_CONSOLE] = "--console-fd",
+	[FD_CONSOLE_LOG] = "--log-fd", [FD_END] = "--end-fd",
+	[FD_LOCK] = "--lock-fd",       [FD_READY] = "--ready-fd",
+};
+
+#define WORDS_MAX 64
+
+struct start {
+	const struct vms_machine *machine;
+	const char *agent;
+	int directory;
+	int fds[FD_COUNT]; /* -1: none */
+	int log;           /* agent.log */
+	const char *words[WORDS_MAX];
+	unsigned word_count;
+	char memory[32], cpus[16], numbers[FD_COUNT][8];
+	char disks[VMS_MACHINE_DISKS_MAX][PATH_MAX + 16];
+};
+
+static void start_release(struct start *start)
+{
+	for (int i = FD_CONTROL; i < FD_COUNT; i++) {
+		if (start->fds[i] >= 0)
+			close(start->fds[i]);
+	}
+	if (start->log >= 0)
+		close(start->log);
+	if (start->directory >= 0)
+		close(start->directory);
+}
+
+static void add(struct start *start, const char *option, const char *value)
+{
+	start->words[start->word_count++] = option;
+	start->words[start->word_count++] = value;
+}
+
+static void make_words(struct start *start)
+{
+	const struct vms_machine *machine = start->machine;
+
+	start->words[start->word_count++] = start->agent;
+	add(start, "--name", machine->name);
+	snprintf(start->memory, sizeof(start->memory), "%" PRIu64,
+		 machine->memory_bytes);
+	add(start, "--memory", start->memory);
+	snprintf(start->cpus, sizeof(start->cpus), "%u", machine->cpus);
+	add(start, "--cpus", start->cpus);
+	add(start, "--cpu", machine->cpu);
+	if (*machine->kernel)
+		add(start, "--kernel", machine->kernel);
+	if (*machine->initrd)
+		add(start, "--initrd", machine->initrd);
+	if (*machine->append)
+		add(start, "--append", machine->append);
+	for (size_t i = 0; i < machine->disk_count; i++) {
+		snprintf(start->disks[i], sizeof(start->disks[i]), "%s%s",
+			 machine->disks[i].read_only ? "ro:" : "rw:",
+			 machine->disks[i].path);
+		add(start, "--disk", start->disks[i]);
+	}
+	for (int i = FD_CONTROL; i < FD_COUNT; i++) {
+		if (start->fds[i] < 0)
+			continue;
+		snprintf(start->numbers[i], sizeof(start->numbers[i]), "%d", i);
+		add(start, fd_options[i], start->numbers[i]);
+	}
+}
+
+static int open_file(const struct start *start, const char *name, int flags,
+		     struct err *err)
+{
+	int fd =
+		openat(start->directory, name,
+		       O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW | flags, 0600);
+
+	return fd < 0 ? err_sys(err, -errno, "machine '%s': '%s'",
+				start->machine->name, name)
+		      : fd;
+}
+
+static int open_sockets(struct start *start, const char *home, struct err *err)
+{
+	char path[PATH_MAX];
+	int r = machine_path(home, start->machine->name, "control", path, err);
+
+	if (!r)
+		r = start->fds[FD_CONTROL] = control_bind(path, err);
+	if (r >= 0)
+		r = machine_path(home, start->machine->name, "console", path,
+				 err);
+	if (!r)
+		r = start->fds[FD_CONSOLE] = control_bind(path, err);
+	return r < 0 ? r : 0;
+}
+
+static int open_all(struct start *start, const char *home, struct err *err)
+{
+	const char *name = start->machine->name;
+	int r = start->directory = machine_open(home, name, err);
+
+	/* The lock first: all that follows is its holder's. */
+	if (r >= 0)
+		r = start->fds[FD_LOCK] =
+			machine_lock(start->directory, name, err);
+	if (r >= 0)
+		r = start->fds[FD_CONSOLE_LOG] =
+			open_file(start, "console.log", 0, err);
+	if (r >= 0)
+		r = start->fds[FD_END] =
+			open_file(start, "end.json", O_TRUNC, err);
+	if (r >= 0)
+		r = start->log =
+			open_file(start, "agent.log", O_TRUNC | O_APPEND, err);
+	return r < 0 ? r : open_sockets(start, home, err);
+}
+
+static int write_pid(const struct start *start, pid_t process, struct err *err)
+{
+	autofd int fd = open_file(start, "agent.pid", O_TRUNC, err);
+
+	if (fd < 0)
+		return fd;
+	return dprintf(fd, "%d\n", (int)process) < 0
+		       ? err_sys(err, -errno, "'agent.pid'")
+		       : 0;
+}
+
+/* ---- the child ---- */
+
+/* To their numbers, by way of numbers above all of them. */
+static bool place_fds(const struct start *start)
+{
+	int high[FD_COUNT];
+
+	for (int i = FD_CONTROL; i < FD_COUNT; i++) {
+		high[i] = start->fds[i];
+		if (high[i] >= 0 && high[i] < FD_COUNT)
+			high[i] = fcntl(high[i], F_DUPFD_CLOEXEC, FD_COUNT);
+		if (start->fds[i] >= 0 && high[i] < 0)
+			return false;
+	}
+	for (int i = FD_CONTROL; i < FD_COUNT; i++) {
+		if (high[i] >= 0 && dup2(high[i], i) < 0)
+			return false;
+	}
+	return true;
+}
+
+static void exec_agent(const struct start *start)
+{
+	execv(start->agent, (char *const *)(uintptr_t)start->words);
+}
+
+/* Async-signal-safe calls only. */
+static void run_child(const struct start *start)
+{
+	static const char words[] = "kvm-agent: can't be started\n";
+	const int null = open("/dev/null", O_RDWR | O_CLOEXEC);
+
+	setsid();
+	signal(SIGPIPE, SIG_DFL);
+	/* agent.log may be among the numbers that are overwritten below. */
+	if (null >= 0 && dup2(null, 0) >= 0 && dup2(null, 1) >= 0 &&
+	    dup2(start->log, 2) >= 0 && place_fds(start))
+		exec_agent(start);
+	if (write(2, words, sizeof(words) - 1) < 0)
+		_exit(126);
+	_exit(127);
+}
+
+/* ---- the parent ---- */
+
+static int code_of_exit(int status)
+{
+	if (!WIFEXITED(status))
+		return -EIO;
+	switch (WEXITSTATUS(status)) {
+	case 2:
+		return -EINVAL;
+	case 3:
+		return -EBADMSG;
+	case 4:
+		return -ENOENT;
+	case 5:
+		return -EBUSY;
+	case 6:
+		return -EOPNOTSUPP;
+	default:
+		return -EIO;
+	}
+}
+
+/* Its last line, without the name in front. */
+static void last_words(int directory, char out[ERR_TEXT_MAX])
+{
+	static const char front[] = "kvm-agent: ";
+	autofree char *text = NULL;
+	ssize_t size =
+		machine_read_file(directory, "agent.log", MIB, &text, NULL);
+	const char *line = text;
+
+	*out = 0;
+	if (size <= 0)
+		return;
+	while (size && text[size - 1] == '\n')
+		text[--size] = 0;
+	text[size] = 0;
+	if (strrchr(text, '\n'))
+		line = strrchr(text, '\n') + 1;
+	if (!strncmp(line, front, strlen(front)))
+		line += strlen(front);
+	escape_name(out, ERR_TEXT_MAX, line);
+}
+
+static int failed_start(const struct start *start, pid_t child, struct err *err)
+{
+	char words[ERR_TEXT_MAX];
+	int status = 0;
+
+	while (waitpid(child, &status, 0) < 0 && errno == EINTR)
+		;
+	last_words(start->directory, words);
+	if (WIFSIGNALED(status))
+		return err_set(
+			err, -EIO,
+			"the agent of machine '%s' died by signal %d%s%s",
+			start->machine->name, WTERMSIG(status),
+			*words ? ": " : "", words);
+	if (!*words)
+		snprintf(words, sizeof(words),
+			 "the agent of machine '%s' ended with status %d",
+			 start->machine->name, WEXITSTATUS(status));
+	return err_set(err, code_of_exit(status), "%s", words);
+}
+
+static int wait_ready(const struct start *start, int ready, pid_t child,
+		      struct err *err)
+{
+	char byte;
+	ssize_t n;
+
+	do
+		n = read(ready, &byte, 1);
+	while (n < 0 && errno == EINTR);
+	return n == 1 ? 0 : failed_start(start, child, err);
+}
+
+static int start_child(struct start *start, struct err *err)
+{
+	autofd int ready = -1;
+	int ends[2], r;
+	pid_t child;
+
+	if (pipe2(ends, O_CLOEXEC) < 0)
+		return err_sys(err, -errno, "a pipe");
+	ready = ends[0];
+	start->fds[FD_READY] = ends[1];
+	make_words(start);
+	child = fork();
+	if (child < 0)
+		return err_sys(err, -errno, "can't start '%s'", start->agent);
+	if (!child)
+		run_child(start);
+	close(ends[1]);
+	start->fds[FD_READY] = -1;
+	r = write_pid(start, child, err);
+	if (r) {
+		kill(child, SIGKILL);
+		waitpid(child, NULL, 0);
+		return r;
+	}
+	return wait_ready(start, ready, child, err);
+}
+
+static int begin(struct start *start, const char *home,
+		 const struct vms_machine *machine, const char *agent,
+		 struct err *err)
+{
+	*start = (struct start){
+		.machine = machine, .agent = agent, .directory = -1, .log = -1
+	};
+	for (int i = 0; i < FD_COUNT; i++)
+		start->fds[i] = -1;
+	return open_all(start, home, err);
+}
+
+int vms_machine_start(const char *home, const struct vms_machine *machine,
+		      const char *agent, struct err *err)
+{
+	struct start start;
+	int r = begin(&start, home, machine, agent, err);
+
+	if (!r)
+		r = start_child(&start, err);
+	start_release(&start);
+	return r;
+}
+
+int vms_machine_exec(const char *home, const struct vms_machine *machine,
+		     const char *agent, struct err *err)
+{
+	struct start start;
+	int r = begin(&start, home, machine, agent, err);
+
+	if (!r)
+		r = write_pid(&start, getpid(), err);
+	if (!r) {
+		make_words(&start);
+		start.words[start.word_count++] = "--foreground";
+		if (place_fds(&start))
+			exec_agent(&start);
+		r = err_sys(err, -errno, "can't start '%s'", agent);
+	}
+	start_release(&start);
+	return r;
+}

@@ -59,12 +59,6 @@ int dir_subfolder(const char *two)
 
 /* ---- create ---- */
 
-/* Where a file system can't hide a file without a name: base/io_unnamed.c. */
-static bool is_temporary(const char *name)
-{
-	return strncmp(name, ".tmp-", 5) == 0;
-}
-
 static bool is_folder_of_ours(const char *name)
 {
 	for (size_t n = 0; n < ARRAY_SIZE(folders); n++) {
@@ -85,7 +79,8 @@ static int stop_at_first(void *arg, const char *name)
 static int stop_at_foreign(void *arg, const char *name)
 {
 	(void)arg;
-	return dir_could_be_ours(name) || is_temporary(name) ? 0 : -ENOTEMPTY;
+	return dir_could_be_ours(name) || dir_is_temporary(name) ? 0
+								 : -ENOTEMPTY;
 }
 
 /* What an init that was cut off has left (folders, and key slots, which are for
@@ -99,7 +94,7 @@ static int name_in_the_way(void *arg, const char *name)
 
 	if (strcmp(name, "config") == 0)
 		return -EEXIST;
-	if (strcmp(name, "lost+found") == 0 || is_temporary(name))
+	if (strcmp(name, "lost+found") == 0 || dir_is_temporary(name))
 		return 0;
 	if (!is_folder_of_ours(name))
 		return -ENOTEMPTY;
@@ -319,6 +314,7 @@ static void dir_close(struct backend *backend)
 	struct dir_backend *dir = dir_of(backend);
 
 	dir_handle_close_all(dir);
+	dir_forget_temporaries(dir);
 	pthread_mutex_destroy(&dir->handles_lock);
 	pthread_mutex_destroy(&dir->folders_lock);
 	free(dir->path);

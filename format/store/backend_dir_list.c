@@ -15,6 +15,8 @@
 #define STAMP_STEP_NS 20000000
 
 struct listing {
+	struct dir_backend *dir;
+	const char *folder;
 	const char *prefix; /* only leaves that begin with it, "" for all */
 	size_t prefix_size;
 	backend_list_fn *fn;
@@ -36,6 +38,8 @@ static int tell(void *arg, const char *name)
 	struct listing *listing = arg;
 	int r;
 
+	if (dir_is_temporary(name))
+		dir_note_temporary(listing->dir, listing->folder, name);
 	if (strncmp(name, listing->prefix, listing->prefix_size) != 0 ||
 	    !dir_could_be_ours(name))
 		return 0;
@@ -49,9 +53,8 @@ static int list_folder(struct dir_backend *dir, const char *folder,
 		       struct err *err)
 {
 	autofree char *path = dir_path(dir, folder, err);
-	struct listing listing = {
-		prefix, strlen(prefix), fn, arg, err, false
-	};
+	struct listing listing = { dir, folder, prefix, strlen(prefix),
+				   fn,  arg,    err,    false };
 	int r;
 
 	if (!path)

@@ -9,10 +9,11 @@
 #include "format/base/io.h"
 #include "format/store/backend.h"
 
-#define DIR_HANDLES   128
-#define DIR_NAME_MAX  96 /* of an object, with the NUL */
-#define DIR_PACKS     "packs"
-#define DIR_SUBFOLDER 256 /* of packs/ */
+#define DIR_HANDLES     128
+#define DIR_NAME_MAX    96 /* of an object, with the NUL */
+#define DIR_PACKS       "packs"
+#define DIR_SUBFOLDER   256 /* of packs/ */
+#define DIR_TEMPORARIES 64  /* left by others, kept in mind */
 
 /* A file that is open for reading; objects never change, so neither does its
  * size. */
@@ -38,9 +39,11 @@ struct dir_backend {
 	struct dir_handle handles[DIR_HANDLES];
 	uint64_t clock;
 
-	pthread_mutex_t folders_lock;   /* guards the two below */
+	pthread_mutex_t folders_lock;   /* guards all below */
 	bool packs_seen;                /* packs/ was listed and synced */
 	bool has_folder[DIR_SUBFOLDER]; /* packs/xx is durable */
+	char *temporaries[DIR_TEMPORARIES];
+	unsigned temporary_count;
 };
 
 static inline struct dir_backend *dir_of(struct backend *backend)
@@ -83,5 +86,14 @@ int dir_subfolders(struct dir_backend *dir, bool found[DIR_SUBFOLDER],
 		   struct err *err);
 /* Not a temporary, nor a file manager's litter. */
 bool dir_could_be_ours(const char *name);
+
+/* Sweeping: files that never got a name. */
+bool dir_is_temporary(const char *name);
+/* One was seen; as many as there is room for are kept in mind. */
+void dir_note_temporary(struct dir_backend *dir, const char *folder,
+			const char *name);
+/* Those noted go, if they are a day old. */
+void dir_sweep(struct dir_backend *dir);
+void dir_forget_temporaries(struct dir_backend *dir);
 
 #endif

@@ -318,6 +318,8 @@ int dir_put_finish(struct backend_put *put, struct err *err)
 
 	if (r == 0)
 		r = link_file(put, err);
+	if (r == 0)
+		dir_sweep(put->dir);
 	dir_put_abort(put);
 	return r;
 }

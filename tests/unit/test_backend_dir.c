@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The directory backend, on a real directory; and a store in it by threads. */
+#include <dirent.h>
 #include <fcntl.h>
 #include <ftw.h>
 #include <pthread.h>
@@ -99,6 +100,73 @@ static void test_create(void **state)
 	snprintf(t->path, sizeof(t->path), "%s/no/such", t->top);
 	open_again(t);
 	assert_int_equal(t->backend->ops->create(t->backend, &t->err), -ENOENT);
+}
+
+static void make_temporary(struct real *t, const char *folder, char digit,
+			   time_t age_seconds)
+{
+	struct timespec times[2];
+	char name[96];
+
+	snprintf(name, sizeof(name),
+		 "%s/.tmp-0123456789abcdef0123456789abcde%c", folder, digit);
+	make_file(in(t, name));
+	clock_gettime(CLOCK_REALTIME, &times[0]);
+	times[0].tv_sec -= age_seconds;
+	times[1] = times[0];
+	assert_int_equal(utimensat(AT_FDCWD, in(t, name), times, 0), 0);
+}
+
+static unsigned count_files(struct real *t, const char *folder)
+{
+	unsigned count = 0;
+	DIR *dir = opendir(in(t, folder));
+
+	assert_non_null(dir);
+	for (struct dirent *entry; (entry = readdir(dir));)
+		count += entry->d_type == DT_REG;
+	closedir(dir);
+	return count;
+}
+
+static int pass_over(void *arg, const char *name, struct err *err)
+{
+	(void)arg;
+	(void)name;
+	(void)err;
+	return 0;
+}
+
+/* What others left goes with a put, if it is a day old and called like ours. */
+static void test_sweep(void **state)
+{
+	static const char *const folders[] = { "tables", "packs/a1" };
+	const time_t hour = 3600;
+	struct real *t = *state;
+
+	must(t, t->backend->ops->create(t->backend, &t->err));
+	assert_int_equal(mkdir(in(t, "packs/a1"), 0700), 0);
+	for (unsigned n = 0; n < 2; n++) {
+		make_temporary(t, folders[n], 'a', 25 * hour);
+		make_temporary(t, folders[n], 'b', 23 * hour);
+		make_temporary(t, folders[n], 'c', -25 * hour);
+		make_temporary(t, folders[n], 'X', 25 * hour);
+	}
+	must(t, backend_list(t->backend, "tables", pass_over, NULL, &t->err));
+	must(t, backend_list(t->backend, "packs", pass_over, NULL, &t->err));
+	/* A reader removes nothing. */
+	open_again(t);
+	assert_int_equal(count_files(t, "tables"), 4);
+	assert_int_equal(count_files(t, "packs/a1"), 4);
+	must(t, backend_list(t->backend, "tables", pass_over, NULL, &t->err));
+	must(t, backend_list(t->backend, "packs", pass_over, NULL, &t->err));
+	must(t, backend_put_whole(t->backend, "pins/a1", "x", 1, &t->err));
+	assert_int_equal(count_files(t, "tables"), 3);
+	assert_int_equal(count_files(t, "packs/a1"), 3);
+	assert_int_equal(
+		access(in(t, "tables/.tmp-0123456789abcdef0123456789abcdea"),
+		       F_OK),
+		-1);
 }
 
 static void test_objects(void **state)
@@ -412,10 +480,11 @@ static void test_threads(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		real_test(test_create),     real_test(test_objects),
-		real_test(test_get_once),   real_test(test_list),
-		real_test(test_stamp),      real_test(test_refusals),
-		real_test(test_many_files), real_test(test_threads),
+		real_test(test_create),   real_test(test_sweep),
+		real_test(test_objects),  real_test(test_get_once),
+		real_test(test_list),     real_test(test_stamp),
+		real_test(test_refusals), real_test(test_many_files),
+		real_test(test_threads),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

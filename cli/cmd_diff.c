@@ -10,6 +10,7 @@
 
 #include "cli/image.h"
 #include "cli/json.h"
+#include "cli/progress.h"
 #include "cli/report.h"
 #include "cli/text.h"
 
@@ -19,13 +20,8 @@ struct map {
 	struct range range; /* not told yet; length 0: none */
 };
 
-static int map_flush(struct map *map, struct err *err)
+static int map_tell(struct map *map, struct range range, struct err *err)
 {
-	struct range range = map->range;
-
-	if (!range.length)
-		return 0;
-	map->range.length = 0;
 	if (cli_given(map->cli, OPT_JSON))
 		return json_say(
 			json_pack("{s:s, s:s, s:I, s:I}", "type", "range",
@@ -36,6 +32,21 @@ static int map_flush(struct map *map, struct err *err)
 	say("%s %llu %llu\n", map->disk, (unsigned long long)range.offset,
 	    (unsigned long long)range.length);
 	return 0;
+}
+
+static int map_flush(struct map *map, struct err *err)
+{
+	struct range range = map->range;
+	int r;
+
+	if (!range.length)
+		return 0;
+	map->range.length = 0;
+	/* Both may be the same terminal. */
+	progress_pause();
+	r = map_tell(map, range, err);
+	progress_resume();
+	return r;
 }
 
 static int map_range(void *arg, const char *disk, uint64_t offset,
@@ -196,8 +207,8 @@ static int diff_images(struct cli *cli, struct vms *vms, struct side sides[2],
 	result->count = 1;
 	return r ? r
 		 : vms_diff_image(vms, &from[0], &from[1],
-				  map ? map_range : NULL, map, result->disks,
-				  err);
+				  map ? map_range : NULL, map, &cli->progress,
+				  result->disks, err);
 }
 
 static int diff(struct cli *cli, struct vms *vms, struct side sides[2],
@@ -206,16 +217,20 @@ static int diff(struct cli *cli, struct vms *vms, struct side sides[2],
 	struct vms_diff_result result = { 0 };
 	bool with_map = cli_given(cli, OPT_MAP);
 	struct map map = { .cli = cli };
-	int r;
+	int r = progress_begin(cli, err);
 
+	if (r < 0)
+		return r;
 	if (sides[0].is_image || sides[1].is_image)
 		r = diff_images(cli, vms, sides, with_map ? &map : NULL,
 				&result, err);
 	else
 		r = vms_diff(vms, &sides[0].snapshot, &sides[1].snapshot,
-			     with_map ? map_range : NULL, &map, &result, err);
+			     with_map ? map_range : NULL, &map, &cli->progress,
+			     &result, err);
 	if (r == 0)
 		r = map_flush(&map, err);
+	progress_end(cli);
 	if (r == 0 && cli_given(cli, OPT_JSON))
 		r = tell_json(sides, result.disks, result.count, err);
 	else if (r == 0 && !with_map)

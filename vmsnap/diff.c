@@ -11,14 +11,28 @@
 
 #include "vmsnap/diff.h"
 
+static uint64_t larger_size(const struct diff_disk *diff)
+{
+	return max_u64(diff->a->size_bytes, diff->b->size_bytes);
+}
+
+int diff_reached(struct diff_disk *diff, uint64_t offset, struct err *err)
+{
+	if (!diff->progress)
+		return 0;
+	atomic_store(&diff->progress->done_bytes,
+		     diff->before + min_u64(offset, larger_size(diff)));
+	return progress_check(diff->progress, err);
+}
+
 int diff_found(struct diff_disk *diff, uint64_t start, uint64_t end,
 	       struct err *err)
 {
-	int r = 0;
+	int r = diff_reached(diff, start, err);
 
-	end = min_u64(end, max_u64(diff->a->size_bytes, diff->b->size_bytes));
-	if (start >= end)
-		return 0;
+	end = min_u64(end, larger_size(diff));
+	if (r || start >= end)
+		return r;
 	if (diff->end == start && diff->end > diff->start) {
 		diff->end = end;
 		return 0;
@@ -140,6 +154,9 @@ static int disk_pair(struct diff_disk *diff, struct err *err)
 		r = diff_trees(diff, err);
 	else
 		r = diff_content(diff, err);
+	if (!r)
+		r = diff_reached(diff, larger_size(diff), err);
+	diff->before += larger_size(diff);
 	return r ? r : diff_flush(diff, err);
 }
 
@@ -203,17 +220,36 @@ static int disks_all(struct diff_disk *diff, const struct snapshot *a,
 	return r;
 }
 
+/* Of the disks that both have. */
+static uint64_t total_bytes(const struct snapshot *a, const struct snapshot *b)
+{
+	uint64_t total = 0;
+
+	for (size_t n = 0; n < a->volume_count; n++) {
+		const struct volume *other =
+			snapshot_volume(b, a->volumes[n].name);
+
+		if (other)
+			total += max_u64(a->volumes[n].size_bytes,
+					 other->size_bytes);
+	}
+	return total;
+}
+
 int vms_diff(struct vms *vms, const struct snapshot *a,
 	     const struct snapshot *b, vms_diff_fn *fn, void *arg,
-	     struct vms_diff_result *result, struct err *err)
+	     struct vms_progress *progress, struct vms_diff_result *result,
+	     struct err *err)
 {
-	struct diff_disk diff = { .fn = fn, .arg = arg };
+	struct diff_disk diff = { .fn = fn, .arg = arg, .progress = progress };
 	struct vms_diff_result made = { 0 };
 	int r = alloc_array(&made.disks, a->volume_count + b->volume_count,
 			    sizeof(*made.disks), err);
 
 	if (r)
 		return r;
+	if (progress)
+		atomic_store(&progress->total_bytes, total_bytes(a, b));
 	diff.thread = store_thread_new(vms->store, err);
 	r = diff.thread ? disks_all(&diff, a, b, &made, err) : -ENOMEM;
 	store_thread_free(diff.thread);

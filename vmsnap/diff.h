@@ -11,8 +11,13 @@ struct diff_disk {
 	void *arg;
 	const struct volume *a, *b;
 	struct vms_diff_disk *out;
-	uint64_t start, end; /* a run not yet told */
+	uint64_t start, end;           /* a run not yet told */
+	struct vms_progress *progress; /* may be NULL */
+	uint64_t before;               /* of it: the disks that are done */
 };
+
+/* All of the disk up to there was looked at. -ECANCELED: to be stopped. */
+int diff_reached(struct diff_disk *diff, uint64_t offset, struct err *err);
 
 /* [start, end) differs; ranges ascend. Cut at the larger size, joined to the
  * run before where it touches. */

@@ -127,7 +127,9 @@ static int sides_compare(struct diff_disk *diff, struct side *sides,
 		if (at == UINT64_MAX)
 			return 0;
 		at &= -WINDOW;
-		r = side_read(&sides[0], diff->thread, at, err);
+		r = diff_reached(diff, at, err);
+		if (!r)
+			r = side_read(&sides[0], diff->thread, at, err);
 		if (!r)
 			r = side_read(&sides[1], diff->thread, at, err);
 		if (!r)

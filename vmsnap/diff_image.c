@@ -140,7 +140,9 @@ static int compare(struct image_diff *diff, uint64_t from, uint64_t to,
 	for (size_t step; !r && from < to; from += step) {
 		step = (size_t)min_u64(segment_bytes(diff->unit_log2),
 				       to - from);
-		r = side_read(&diff->sides[0], step, from, err);
+		r = diff_reached(&diff->out, from, err);
+		if (!r)
+			r = side_read(&diff->sides[0], step, from, err);
 		if (!r)
 			r = side_read(&diff->sides[1], step, from, err);
 		for (size_t at = 0; !r && at < step; at += unit) {
@@ -164,7 +166,9 @@ static int compare_rest(struct image_diff *diff, struct err *err)
 	for (uint64_t at = diff->middle, step; !r && at < end; at += step) {
 		uint64_t a = 0, b = 0;
 
-		r = side_zeros(&diff->sides[0], at, end - at, &a, err);
+		r = diff_reached(&diff->out, at, err);
+		if (!r)
+			r = side_zeros(&diff->sides[0], at, end - at, &a, err);
 		if (!r && a)
 			r = side_zeros(&diff->sides[1], at, a, &b, err);
 		if (r)
@@ -318,6 +322,8 @@ static void plan(struct image_diff *diff)
 
 static int run(struct image_diff *diff, struct err *err)
 {
+	uint64_t end = max_u64(diff->sides[0].disk.size_bytes,
+			       diff->sides[1].disk.size_bytes);
 	int r = 0;
 
 	plan(diff);
@@ -328,10 +334,14 @@ static int run(struct image_diff *diff, struct err *err)
 	}
 	diff->out.a = &diff->sides[0].disk;
 	diff->out.b = &diff->sides[1].disk;
+	if (diff->out.progress)
+		atomic_store(&diff->out.progress->total_bytes, end);
 	if (diff->middle)
 		r = compare_trees(diff, err);
 	if (!r)
 		r = compare_rest(diff, err);
+	if (!r)
+		r = diff_reached(&diff->out, end, err);
 	return r ? r : diff_flush(&diff->out, err);
 }
 
@@ -355,12 +365,16 @@ static int open_sides(struct image_diff *diff, const struct vms_diff_side *a,
 
 int vms_diff_image(struct vms *vms, const struct vms_diff_side *a,
 		   const struct vms_diff_side *b, vms_diff_fn *fn, void *arg,
-		   struct vms_diff_disk *out, struct err *err)
+		   struct vms_progress *progress, struct vms_diff_disk *out,
+		   struct err *err)
 {
 	struct vms_diff_disk made = { .in_a = true, .in_b = true };
 	struct image_diff diff = {
 		.vms = vms,
-		.out = { .fn = fn, .arg = arg, .out = &made },
+		.out = { .fn = fn,
+			 .arg = arg,
+			 .out = &made,
+			 .progress = progress },
 	};
 	int r = open_sides(&diff, a, b, err);
 

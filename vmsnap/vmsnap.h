@@ -244,10 +244,12 @@ struct vms_diff_result {
 	size_t count;
 };
 /* Walks both trees from the root, only where they differ. Other chunk sizes
- * are compared by content. `fn` may be NULL. */
+ * are compared by content. `fn` and `progress` may be NULL; what counts as done
+ * is how far on the disk it is. */
 int vms_diff(struct vms *vms, const struct snapshot *a,
 	     const struct snapshot *b, vms_diff_fn *fn, void *arg,
-	     struct vms_diff_result *result, struct err *err);
+	     struct vms_progress *progress, struct vms_diff_result *result,
+	     struct err *err);
 void vms_diff_result_release(struct vms_diff_result *result);
 
 struct vms_live;
@@ -266,7 +268,8 @@ struct vms_diff_side {
  */
 int vms_diff_image(struct vms *vms, const struct vms_diff_side *a,
 		   const struct vms_diff_side *b, vms_diff_fn *fn, void *arg,
-		   struct vms_diff_disk *out, struct err *err);
+		   struct vms_progress *progress, struct vms_diff_disk *out,
+		   struct err *err);
 
 /* ---- check ---- */
 

@@ -33,6 +33,26 @@ last = [json.loads(line) for line in open("err")][-1]
 assert last["verb"] == "stats", last
 assert last["done_bytes"] == last["total_bytes"] == 2 * 3 * 9000000, last
 EOF
+# How far on the disks; the ranges stay as they are.
+cp d.raw e.raw
+poke e.raw 0 differs
+poke e.raw 8999000 differs
+expect 0 vmsnap backup other e.raw
+expect 0 vmsnap diff vm other --map
+silent err
+mv out ranges
+expect 0 vmsnap diff vm other --map --progress json
+same ranges out
+python3 - <<'EOF'
+import json
+last = [json.loads(line) for line in open("err")][-1]
+assert last["verb"] == "diff", last
+assert last["done_bytes"] == last["total_bytes"] == 9000000, last
+EOF
+vmsnap image create -q i.vsi --from vm
+expect 0 vmsnap diff i.vsi other --progress always
+errs '8.6 MiB / 8.6 MiB'
+vmsnap image rm -q i.vsi
 expect 0 vmsnap -q backup vm d.raw
 silent out
 silent err

@@ -45,13 +45,20 @@ static struct told diff(struct engine_rig *rig, const struct snapshot *a,
 {
 	struct vms_diff_result result = { 0 };
 	struct told there = { 0 }, back = { 0 };
+	struct vms_progress progress = { 0 };
 	struct err err = { 0 };
 	uint64_t sum = 0;
 
-	assert_done(vms_diff(rig->vms, b, a, tell, &back, &result, &err), &err);
-	vms_diff_result_release(&result);
-	assert_done(vms_diff(rig->vms, a, b, tell, &there, &result, &err),
+	assert_done(vms_diff(rig->vms, b, a, tell, &back, NULL, &result, &err),
 		    &err);
+	vms_diff_result_release(&result);
+	assert_done(vms_diff(rig->vms, a, b, tell, &there, &progress, &result,
+			     &err),
+		    &err);
+	assert_int_equal(
+		progress.total_bytes,
+		max_u64(a->volumes[0].size_bytes, b->volumes[0].size_bytes));
+	assert_int_equal(progress.done_bytes, progress.total_bytes);
 	assert_int_equal(result.count, 1);
 	assert_true(result.disks[0].in_a && result.disks[0].in_b);
 	assert_int_equal(result.disks[0].size_a, a->volumes[0].size_bytes);
@@ -174,6 +181,7 @@ static void test_disks(void **state)
 	struct engine_rig *rig = *state;
 	struct snapshot a = { 0 }, b = { 0 };
 	struct vms_diff_result result = { 0 };
+	struct vms_progress progress = { 0 };
 	struct err err = { 0 };
 
 	engine_rig_disk(rig, "one", C);
@@ -182,7 +190,18 @@ static void test_disks(void **state)
 	engine_rig_backup(rig, "web", "two", "one", &a);
 	engine_rig_write(rig, "two", 0, 1, 1);
 	engine_rig_backup(rig, "web", "three", "two", &b);
-	assert_done(vms_diff(rig->vms, &a, &b, NULL, NULL, &result, &err),
+	assert_done(vms_diff(rig->vms, &a, &b, NULL, NULL, &progress, &result,
+			     &err),
+		    &err);
+	/* Of the one that both have. */
+	assert_int_equal(progress.total_bytes, 2 * C);
+	assert_int_equal(progress.done_bytes, 2 * C);
+	vms_diff_result_release(&result);
+	progress.stop = true;
+	assert_int_equal(vms_diff(rig->vms, &a, &b, NULL, NULL, &progress,
+				  &result, &err),
+			 -ECANCELED);
+	assert_done(vms_diff(rig->vms, &a, &b, NULL, NULL, NULL, &result, &err),
 		    &err);
 	assert_int_equal(result.count, 3);
 	assert_string_equal(result.disks[0].name, "two");
@@ -214,16 +233,18 @@ static void test_failures(void **state)
 	backup_log2(rig, "web", "vda", 0, &a);
 	engine_rig_write(rig, "vda", 0, C, 2);
 	backup_log2(rig, "large", "vda", 20, &b);
-	assert_int_equal(vms_diff(rig->vms, &a, &b, tell, &told, &result, &err),
-			 -EPIPE);
+	assert_int_equal(
+		vms_diff(rig->vms, &a, &b, tell, &told, NULL, &result, &err),
+		-EPIPE);
 	assert_int_equal(result.count, 0);
 	/* A chunk that can't be read is no difference. */
 	engine_rig_place(rig, &a.volumes[0], 0, &place);
 	pack_name(name, &place.pack);
 	engine_rig_flip(rig, name, le32_get(place.entry.offset));
 	told.stop_with = 0;
-	assert_int_equal(vms_diff(rig->vms, &a, &b, tell, &told, &result, &err),
-			 -EBADMSG);
+	assert_int_equal(
+		vms_diff(rig->vms, &a, &b, tell, &told, NULL, &result, &err),
+		-EBADMSG);
 	assert_non_null(strstr(err.text, "disk 'vda'"));
 	assert_null(result.disks);
 	snapshot_release(&a);

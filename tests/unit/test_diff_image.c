@@ -77,6 +77,7 @@ static void assert_diff(struct bench *bench, struct vms_diff_side a,
 {
 	static struct told told, expected;
 	static uint8_t contents[2][CONTENT_BYTES];
+	struct vms_progress progress = { 0 };
 	struct vms_diff_disk disk;
 	uint64_t sizes[2], total = 0;
 	struct err err = { 0 };
@@ -87,7 +88,7 @@ static void assert_diff(struct bench *bench, struct vms_diff_side a,
 		      unit, &expected);
 	told.count = 0;
 	assert_done(vms_diff_image(bench->rig->vms, &a, &b, take_range, &told,
-				   &disk, &err),
+				   &progress, &disk, &err),
 		    &err);
 	assert_int_equal(told.count, expected.count);
 	for (size_t n = 0; n < told.count; n++) {
@@ -98,6 +99,12 @@ static void assert_diff(struct bench *bench, struct vms_diff_side a,
 		total += told.ranges[n].length;
 	}
 	assert_int_equal(disk.differing_bytes, total);
+	assert_int_equal(progress.total_bytes, max_u64(sizes[0], sizes[1]));
+	assert_int_equal(progress.done_bytes, progress.total_bytes);
+	progress.stop = true;
+	assert_int_equal(vms_diff_image(bench->rig->vms, &a, &b, NULL, NULL,
+					&progress, &disk, &err),
+			 -ECANCELED);
 	assert_int_equal(disk.size_a, sizes[0]);
 	assert_int_equal(disk.size_b, sizes[1]);
 	assert_true(disk.in_a && disk.in_b);
@@ -163,7 +170,7 @@ static void what_was_written(void **state)
 			bench.rig->vms,
 			&(struct vms_diff_side){ .live = bench.live },
 			&(struct vms_diff_side){ .snapshot = &bench.snapshot },
-			NULL, NULL, &(struct vms_diff_disk){ 0 }, NULL),
+			NULL, NULL, NULL, &(struct vms_diff_disk){ 0 }, NULL),
 		&(struct err){ 0 });
 	assert_in_range(atomic_load(&bench.rig->fault.bytes_read) - before,
 			RIG_CHUNK, 16 * RIG_CHUNK);
@@ -291,7 +298,7 @@ static void of_nothing(void **state)
 	assert_done(vms_diff_image(
 			    NULL, &(struct vms_diff_side){ .live = bench.live },
 			    &(struct vms_diff_side){ .live = twin.live }, NULL,
-			    NULL, &disk, &err),
+			    NULL, NULL, &disk, &err),
 		    &err);
 	assert_true(disk.differing_bytes > 0);
 	shut(&twin);

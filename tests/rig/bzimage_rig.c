@@ -14,6 +14,8 @@ static void put32(uint8_t *at, uint32_t value)
 void bzimage_rig_make(uint8_t bytes[BZIMAGE_RIG_SIZE])
 {
 	memset(bytes, 0, BZIMAGE_RIG_SIZE);
+	/* Behind the header, and not a part of it. */
+	memset(bytes + 0x26c, 0xee, 0x600 - 0x26c);
 	bytes[0x1f1] = 2;
 	bytes[0x1fe] = 0x55;
 	bytes[0x1ff] = 0xaa;

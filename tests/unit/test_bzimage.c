@@ -73,6 +73,8 @@ static void test_refused(void **state)
 	assert_int_equal(bzimage_parse(bytes, 3 * 512 + 513, &image, &err), 0);
 }
 
+static size_t initrd_size = 9;
+
 static int load(struct memory *memory, uint64_t ram, const char *cmdline,
 		struct boot_start *start)
 {
@@ -80,7 +82,7 @@ static int load(struct memory *memory, uint64_t ram, const char *cmdline,
 	struct boot_source source = { .kernel = bytes,
 				      .kernel_size = sizeof(bytes),
 				      .initrd = initrd,
-				      .initrd_size = 9,
+				      .initrd_size = initrd_size,
 				      .cmdline = cmdline,
 				      .rsdp = LAYOUT_RSDP };
 
@@ -177,8 +179,10 @@ static void test_little_ram(void **state)
 	memory_release(&memory);
 	/* Past 4 GiB there is RAM, but no way to it. */
 	bytes[0x25c] = 1;
+	initrd_size = 0;
 	assert_int_equal(load(&memory, 4 * GIB, "", &start), -ENOSPC);
 	memory_release(&memory);
+	initrd_size = 9;
 	bzimage_rig_make(bytes);
 	memset(line, 'x', 2048);
 	assert_int_equal(load(&memory, 64 * MIB, line, &start), -E2BIG);

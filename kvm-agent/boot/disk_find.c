@@ -1,0 +1,570 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What the child does: partitions by libblkid, files by libext2fs over an I/O
+ * manager that asks the parent. First the entry that GRUB would start; where
+ * there is no menu that can be read, the newest kernel.
+ *
+ * libblkid wants a descriptor: it gets a file of the disk's size, all holes but
+ * for the disk's two ends, where partition tables are. So logical partitions of
+ * an MBR, whose tables lie in between, are not seen.
+ */
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+#include <blkid/blkid.h>
+#include <ext2fs/ext2fs.h>
+
+#include "kvm-agent/boot/disk_private.h"
+
+#define SECTOR      512u
+#define END_BYTES   (1 * MIB)
+#define PLACES_MAX  64u
+#define MENU_MAX    (1 * MIB)
+#define VERSION_MAX 128u
+#define UUID_TEXT   37u
+#define ARGUMENTS   "console=ttyS0"
+
+/* Where a file system may be. */
+struct place {
+	uint64_t start;
+	uint64_t size;
+	char uuid[UUID_TEXT]; /* the partition's; "": it has none */
+};
+
+struct finding {
+	struct disk_look *look;
+	unsigned count;
+	struct place places[PLACES_MAX];
+	const struct place *place; /* what the I/O manager reads */
+	uint64_t cached_at;        /* in it */
+	size_t cached;
+	uint8_t cache[DISK_PIECE_MAX];
+	struct err *err;
+};
+
+/* The I/O manager has no other way to it. One look at a time. */
+static struct finding *current;
+
+/* ---- partitions ---- */
+
+static int copy_part(struct disk_look *look, int memfd, uint64_t offset,
+		     uint64_t size)
+{
+	static uint8_t piece[DISK_PIECE_MAX];
+
+	while (size) {
+		size_t n = min_u64(size, sizeof(piece));
+		int r = disk_look_read(look, offset, piece, n);
+
+		if (r < 0)
+			return r;
+		if (pwrite(memfd, piece, n, (off_t)offset) != (ssize_t)n)
+			return -EIO;
+		offset += n;
+		size -= n;
+	}
+	return 0;
+}
+
+static int copy_ends(struct disk_look *look, int memfd)
+{
+	uint64_t size = look->size_bytes, end = min_u64(size, END_BYTES);
+	int r = copy_part(look, memfd, 0, end);
+
+	return r == 0 ? copy_part(look, memfd, size - end, end) : r;
+}
+
+static void add_place(struct finding *finding, uint64_t start, uint64_t size,
+		      const char *uuid)
+{
+	struct place *place = &finding->places[finding->count];
+	uint64_t end = finding->look->size_bytes;
+
+	if (finding->count == PLACES_MAX || start >= end || !size)
+		return;
+	place->start = start;
+	place->size = min_u64(size, end - start);
+	snprintf(place->uuid, sizeof(place->uuid), "%s", uuid ? uuid : "");
+	finding->count++;
+}
+
+static void add_partitions(struct finding *finding, blkid_partlist list)
+{
+	int count = blkid_partlist_numof_partitions(list);
+
+	for (int i = 0; i < count; i++) {
+		blkid_partition part = blkid_partlist_get_partition(list, i);
+		blkid_loff_t start =
+			part ? blkid_partition_get_start(part) : -1;
+		blkid_loff_t size = part ? blkid_partition_get_size(part) : 0;
+
+		if (start < 0 || size <= 0 || start > INT64_MAX / SECTOR ||
+		    size > INT64_MAX / SECTOR)
+			continue;
+		add_place(finding, (uint64_t)start * SECTOR,
+			  (uint64_t)size * SECTOR,
+			  blkid_partition_get_uuid(part));
+	}
+}
+
+static int find_places(struct finding *finding, int memfd)
+{
+	blkid_probe probe;
+	blkid_partlist list;
+	int r = copy_ends(finding->look, memfd);
+
+	if (r < 0)
+		return err_sys(finding->err, r, "read the disk's ends");
+	probe = blkid_new_probe();
+	if (!probe || blkid_probe_set_device(probe, memfd, 0, 0) < 0) {
+		blkid_free_probe(probe);
+		return err_set(finding->err, -EIO,
+			       "the disk's partitions can't be looked for");
+	}
+	blkid_probe_enable_superblocks(probe, 0);
+	blkid_probe_enable_partitions(probe, 1);
+	list = blkid_probe_get_partitions(probe);
+	if (list)
+		add_partitions(finding, list);
+	blkid_free_probe(probe);
+	/* A file system without a table, as images often are. */
+	if (!finding->count)
+		add_place(finding, 0, finding->look->size_bytes, NULL);
+	return 0;
+}
+
+/* ---- the I/O manager ---- */
+
+/* Bytes of the place; kept are the last that were read, since libext2fs asks
+ * block by block. */
+static int read_place(struct finding *finding, uint64_t offset, uint8_t *to,
+		      size_t size)
+{
+	const struct place *place = finding->place;
+
+	if (offset > place->size || size > place->size - offset)
+		return -EIO;
+	while (size) {
+		uint64_t in = offset - finding->cached_at;
+		size_t n;
+
+		if (offset < finding->cached_at || in >= finding->cached) {
+			int r;
+
+			n = min_u64(sizeof(finding->cache),
+				    place->size - offset);
+			finding->cached = 0;
+			r = disk_look_read(finding->look, place->start + offset,
+					   finding->cache, n);
+			if (r < 0)
+				return r;
+			finding->cached_at = offset;
+			finding->cached = n;
+			in = 0;
+		}
+		n = min_u64(size, finding->cached - in);
+		memcpy(to, finding->cache + in, n);
+		to += n;
+		offset += n;
+		size -= n;
+	}
+	return 0;
+}
+
+static errcode_t manager_read64(io_channel channel, unsigned long long block,
+				int count, void *data)
+{
+	uint64_t size =
+		count < 0 ? -(uint64_t)count
+			  : (uint64_t)count * (uint64_t)channel->block_size;
+	uint64_t offset;
+
+	if (__builtin_mul_overflow(block, (uint64_t)channel->block_size,
+				   &offset))
+		return EXT2_ET_SHORT_READ;
+	return read_place(current, offset, data, size) < 0 ? EXT2_ET_SHORT_READ
+							   : 0;
+}
+
+static errcode_t manager_read(io_channel channel, unsigned long block,
+			      int count, void *data)
+{
+	return manager_read64(channel, block, count, data);
+}
+
+static errcode_t manager_write64(io_channel channel, unsigned long long block,
+				 int count, const void *data)
+{
+	(void)channel;
+	(void)block;
+	(void)count;
+	(void)data;
+	return EXT2_ET_RO_FILSYS;
+}
+
+static errcode_t manager_write(io_channel channel, unsigned long block,
+			       int count, const void *data)
+{
+	return manager_write64(channel, block, count, data);
+}
+
+static errcode_t manager_block_size(io_channel channel, int size)
+{
+	channel->block_size = size;
+	return 0;
+}
+
+static errcode_t manager_flush(io_channel channel)
+{
+	(void)channel;
+	return 0;
+}
+
+static errcode_t manager_close(io_channel channel)
+{
+	if (--channel->refcount > 0)
+		return 0;
+	free(channel->name);
+	free(channel);
+	return 0;
+}
+
+static errcode_t manager_open(const char *name, int flags, io_channel *out);
+
+static struct struct_io_manager manager = {
+	.magic = EXT2_ET_MAGIC_IO_MANAGER,
+	.name = "disk of a guest",
+	.open = manager_open,
+	.close = manager_close,
+	.set_blksize = manager_block_size,
+	.read_blk = manager_read,
+	.write_blk = manager_write,
+	.flush = manager_flush,
+	.read_blk64 = manager_read64,
+	.write_blk64 = manager_write64,
+};
+
+static errcode_t manager_open(const char *name, int flags, io_channel *out)
+{
+	io_channel channel = calloc(1, sizeof(*channel));
+
+	(void)flags;
+	if (!channel)
+		return EXT2_ET_NO_MEMORY;
+	channel->magic = EXT2_ET_MAGIC_IO_CHANNEL;
+	channel->manager = &manager;
+	channel->name = strdup(name);
+	channel->block_size = 1024;
+	channel->refcount = 1;
+	*out = channel;
+	return 0;
+}
+
+/* ---- files ---- */
+
+static ext2_filsys open_place(struct finding *finding,
+			      const struct place *place)
+{
+	ext2_filsys fs = NULL;
+
+	finding->place = place;
+	finding->cached = 0;
+	if (ext2fs_open2("disk", NULL, EXT2_FLAG_64BITS, 0, 0, &manager, &fs))
+		return NULL;
+	return fs;
+}
+
+/* By its path, through symbolic links; false: there is no such thing. */
+static bool find_file(ext2_filsys fs, const char *path, ext2_ino_t *out)
+{
+	return ext2fs_namei_follow(fs, EXT2_ROOT_INO, EXT2_ROOT_INO, path,
+				   out) == 0;
+}
+
+static ext2_file_t open_regular(ext2_filsys fs, const char *path, uint64_t max,
+				uint64_t *size)
+{
+	struct ext2_inode inode;
+	ext2_file_t file;
+	ext2_ino_t number;
+
+	if (!find_file(fs, path, &number) ||
+	    ext2fs_read_inode(fs, number, &inode) ||
+	    !LINUX_S_ISREG(inode.i_mode) ||
+	    ext2fs_file_open(fs, number, 0, &file))
+		return NULL;
+	*size = EXT2_I_SIZE(&inode);
+	if (*size && *size <= max)
+		return file;
+	ext2fs_file_close(file);
+	return NULL;
+}
+
+/* 1: given. 0: there is no such file. */
+static int give_file(struct finding *finding, ext2_filsys fs, const char *path,
+		     enum disk_note_kind kind, uint64_t max)
+{
+	static uint8_t piece[DISK_PIECE_MAX];
+	uint64_t size = 0, given = 0;
+	ext2_file_t file = open_regular(fs, path, max, &size);
+	char quoted[GRUB_PATH_MAX * 4 + 1];
+	int r = 1;
+
+	if (!file)
+		return 0;
+	while (r == 1 && given < size) {
+		unsigned got = 0;
+
+		if (ext2fs_file_read(
+			    file, piece,
+			    (unsigned)min_u64(sizeof(piece), size - given),
+			    &got) ||
+		    !got)
+			r = err_set(finding->err, -EIO,
+				    "'%s' on the disk can't be read: its file "
+				    "system is damaged",
+				    escape_name(quoted, sizeof(quoted), path));
+		else if (disk_look_give(finding->look, kind, piece, got) < 0)
+			r = -EPIPE;
+		given += got;
+	}
+	ext2fs_file_close(file);
+	return r;
+}
+
+static int give_cmdline(struct finding *finding, const char *text)
+{
+	int r = disk_look_give(finding->look, DISK_NOTE_CMDLINE, text,
+			       strlen(text));
+
+	return r < 0 ? r : 1;
+}
+
+/* ---- as GRUB would ---- */
+
+static char *read_menu(ext2_filsys fs, size_t *size)
+{
+	static const char *const paths[] = {
+		"/boot/grub/grub.cfg",
+		"/grub/grub.cfg",
+		"/boot/grub2/grub.cfg",
+		"/grub2/grub.cfg",
+	};
+	uint64_t length = 0;
+	ext2_file_t file = NULL;
+	unsigned got = 0;
+	char *text;
+
+	for (unsigned i = 0; !file && i < ARRAY_SIZE(paths); i++)
+		file = open_regular(fs, paths[i], MENU_MAX, &length);
+	if (!file)
+		return NULL;
+	text = malloc(length);
+	if (text && ext2fs_file_read(file, text, (unsigned)length, &got)) {
+		free(text);
+		text = NULL;
+	}
+	ext2fs_file_close(file);
+	*size = got;
+	return text;
+}
+
+static int give_entry(struct finding *finding, ext2_filsys fs,
+		      const struct grub_entry *entry)
+{
+	char line[DISK_CMDLINE_MAX + 1];
+	int r;
+
+	r = give_file(finding, fs, entry->kernel, DISK_NOTE_KERNEL,
+		      DISK_KERNEL_MAX);
+	if (r <= 0)
+		return r;
+	if (entry->initrd[0])
+		r = give_file(finding, fs, entry->initrd, DISK_NOTE_INITRD,
+			      DISK_INITRD_MAX);
+	if (r == 0)
+		return err_set(finding->err, -ENOENT,
+			       "GRUB's default entry names an initrd that is "
+			       "not there");
+	if (r < 0)
+		return r;
+	/* There is no screen. */
+	if (strstr(entry->arguments, "console=") ||
+	    snprintf(line, sizeof(line), "%s " ARGUMENTS, entry->arguments) >=
+		    (int)sizeof(line))
+		return give_cmdline(finding, entry->arguments);
+	return give_cmdline(finding, line);
+}
+
+static int try_grub(struct finding *finding, ext2_filsys fs)
+{
+	struct grub_entry entry;
+	size_t size = 0;
+	char *menu = read_menu(fs, &size);
+	bool found = menu && grub_default(menu, size, &entry);
+
+	free(menu);
+	return found ? give_entry(finding, fs, &entry) : 0;
+}
+
+/* ---- the newest kernel ---- */
+
+static int note_kernel(struct ext2_dir_entry *entry, int offset, int block_size,
+		       char *block, void *newest)
+{
+	static const char prefix[] = "vmlinuz-";
+	unsigned length = (unsigned)ext2fs_dirent_name_len(entry);
+	int type = ext2fs_dirent_file_type(entry);
+	char version[VERSION_MAX];
+
+	(void)offset;
+	(void)block_size;
+	(void)block;
+	if ((type != EXT2_FT_UNKNOWN && type != EXT2_FT_REG_FILE) ||
+	    length <= strlen(prefix) ||
+	    memcmp(entry->name, prefix, strlen(prefix)) != 0)
+		return 0;
+	length -= (unsigned)strlen(prefix);
+	if (length >= sizeof(version))
+		return 0;
+	memcpy(version, entry->name + strlen(prefix), length);
+	version[length] = 0;
+	if (strlen(version) == length && !strchr(version, '/') &&
+	    !strstr(version, "rescue") && strverscmp(version, newest) > 0)
+		memcpy(newest, version, length + 1);
+	return 0;
+}
+
+/* The file system that holds a root, and how a kernel is told which. */
+static bool find_root(struct finding *finding, bool has_initrd, char out[128])
+{
+	for (unsigned i = 0; i < finding->count; i++) {
+		const struct place *place = &finding->places[i];
+		ext2_filsys fs = open_place(finding, place);
+		char hex[33];
+		ext2_ino_t number;
+		bool found;
+
+		if (!fs)
+			continue;
+		found = find_file(fs, "/etc", &number) &&
+			find_file(fs, "/sbin", &number);
+		hex_encode(hex, fs->super->s_uuid, 16);
+		ext2fs_free(fs);
+		if (!found)
+			continue;
+		/* Without an initrd only the kernel itself looks. */
+		if (has_initrd)
+			snprintf(out, 128, "UUID=%.8s-%.4s-%.4s-%.4s-%.12s",
+				 hex, hex + 8, hex + 12, hex + 16, hex + 20);
+		else if (place->uuid[0])
+			snprintf(out, 128, "PARTUUID=%s", place->uuid);
+		else
+			snprintf(out, 128, "/dev/vda");
+		return true;
+	}
+	return false;
+}
+
+static int give_initrd(struct finding *finding, ext2_filsys fs,
+		       const char *folder, const char *version)
+{
+	static const char *const forms[] = {
+		"%s/initrd.img-%s",
+		"%s/initramfs-%s.img",
+		"%s/initrd-%s",
+	};
+	char path[GRUB_PATH_MAX + 1];
+	int r = 0;
+
+	for (unsigned i = 0; r == 0 && i < ARRAY_SIZE(forms); i++) {
+		snprintf(path, sizeof(path), forms[i], folder, version);
+		r = give_file(finding, fs, path, DISK_NOTE_INITRD,
+			      DISK_INITRD_MAX);
+	}
+	return r;
+}
+
+/* 1: given, but for the command line. */
+static int try_folder(struct finding *finding, ext2_filsys fs,
+		      const char *folder, bool *has_initrd)
+{
+	char version[VERSION_MAX] = "", path[GRUB_PATH_MAX + 1];
+	ext2_ino_t number;
+	int r;
+
+	if (!find_file(fs, *folder ? folder : "/", &number))
+		return 0;
+	(void)ext2fs_dir_iterate(fs, number, 0, NULL, note_kernel, version);
+	if (!version[0])
+		return 0;
+	snprintf(path, sizeof(path), "%s/vmlinuz-%s", folder, version);
+	r = give_file(finding, fs, path, DISK_NOTE_KERNEL, DISK_KERNEL_MAX);
+	if (r <= 0)
+		return r;
+	r = give_initrd(finding, fs, folder, version);
+	*has_initrd = r > 0;
+	return r < 0 ? r : 1;
+}
+
+static int give_root(struct finding *finding, bool has_initrd)
+{
+	char root[128], line[256];
+
+	if (!find_root(finding, has_initrd, root))
+		return err_set(finding->err, -ENOENT,
+			       "the disk has a kernel, but no ext4 file system "
+			       "with a root: name kernel and root with "
+			       "--kernel and --append");
+	snprintf(line, sizeof(line), "root=%s ro " ARGUMENTS, root);
+	return give_cmdline(finding, line);
+}
+
+static int try_newest(struct finding *finding, ext2_filsys fs, bool *has_initrd)
+{
+	int r = try_folder(finding, fs, "/boot", has_initrd);
+
+	return r ? r : try_folder(finding, fs, "", has_initrd);
+}
+
+/* ---- all of it ---- */
+
+static int look_everywhere(struct finding *finding)
+{
+	bool has_initrd = false;
+	int r = 0;
+
+	for (unsigned pass = 0; r == 0 && pass < 2; pass++) {
+		for (unsigned i = 0; r == 0 && i < finding->count; i++) {
+			ext2_filsys fs =
+				open_place(finding, &finding->places[i]);
+
+			if (!fs)
+				continue;
+			r = pass ? try_newest(finding, fs, &has_initrd)
+				 : try_grub(finding, fs);
+			ext2fs_free(fs);
+			if (pass && r > 0)
+				r = give_root(finding, has_initrd);
+		}
+	}
+	if (r == 0)
+		return err_set(finding->err, -ENOENT,
+			       "the disk has no kernel that can be found: no "
+			       "ext4 file system with one in /boot: name one "
+			       "with --kernel");
+	return r < 0 ? r : 0;
+}
+
+int disk_look_run(struct disk_look *look, int memfd, struct err *err)
+{
+	static struct finding finding;
+	int r;
+
+	finding = (struct finding){ .look = look, .err = err };
+	current = &finding;
+	r = find_places(&finding, memfd);
+	return r < 0 ? r : look_everywhere(&finding);
+}

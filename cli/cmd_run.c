@@ -20,7 +20,8 @@
 
 /* Those that describe a machine: with one of them it is a new one. */
 static const enum option describing[] = {
-	OPT_MEMORY, OPT_CPUS, OPT_CPU, OPT_KERNEL, OPT_INITRD, OPT_APPEND,
+	OPT_MEMORY, OPT_CPUS,   OPT_CPU,  OPT_KERNEL,
+	OPT_INITRD, OPT_APPEND, OPT_DISK, OPT_IN_PLACE,
 };
 
 static bool describes(const struct cli *cli)
@@ -55,6 +56,36 @@ static int take_path(const char *option, const char *value, char out[PATH_MAX],
 		return err_sys(err, -errno, "--%s '%s'", option, value);
 	memcpy(out, found, strlen(found) + 1);
 	return 0;
+}
+
+/* A guest writes to what it is given: without a throw-away layer that must be
+ * said. */
+static int take_disks(const struct cli *cli, struct vms_machine *machine,
+		      struct err *err)
+{
+	const struct options *options = &cli->options;
+	int r;
+
+	if (cli_given(cli, OPT_IN_PLACE) != cli_given(cli, OPT_DISK))
+		return err_set(err, -EINVAL,
+			       cli_given(cli, OPT_DISK)
+				       ? "--disk: the guest would write to it; "
+					 "say --in-place, or give a copy, or a "
+					 "clone by 'vmsnap image create'"
+				       : "--in-place: of which --disk?");
+	r = alloc_array(&machine->disks, options->use_count + 1,
+			sizeof(*machine->disks), err);
+	for (unsigned i = 0; !r && i < options->use_count; i++) {
+		if (options->uses[i].option != OPT_DISK)
+			continue;
+		if (machine->disk_count == VMS_MACHINE_DISKS_MAX)
+			return err_set(err, -EINVAL, "more than %u disks",
+				       VMS_MACHINE_DISKS_MAX);
+		r = take_path("disk", options->uses[i].value,
+			      machine->disks[machine->disk_count].path, err);
+		machine->disk_count++;
+	}
+	return r;
 }
 
 static int take_numbers(const struct cli *cli, struct vms_machine *machine,
@@ -93,6 +124,8 @@ static int describe(const struct cli *cli, struct vms_machine *machine,
 	if (!r)
 		r = take_path("initrd", cli_value(cli, OPT_INITRD),
 			      machine->initrd, err);
+	if (!r)
+		r = take_disks(cli, machine, err);
 	if (!r && !*machine->kernel)
 		r = err_set(err, -EOPNOTSUPP,
 			    "a machine without --kernel: to boot from a disk "

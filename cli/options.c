@@ -206,6 +206,7 @@ static int take_option(struct options *out, enum option option,
 	}
 	out->given[option] = true;
 	out->value[option] = value;
+	out->uses[out->use_count++] = (struct option_use){ option, value };
 	return 0;
 }
 
@@ -293,6 +294,16 @@ static int check_options(const struct options *out, struct err *err)
 	return 0;
 }
 
+/* There are no more options than letters. */
+static size_t letters_in(int argc, char **argv)
+{
+	size_t count = 0;
+
+	for (int i = 1; i < argc; i++)
+		count += strlen(argv[i]);
+	return count;
+}
+
 int options_parse(struct options *out, int argc, char **argv, struct err *err)
 {
 	bool no_more = false;
@@ -300,6 +311,9 @@ int options_parse(struct options *out, int argc, char **argv, struct err *err)
 
 	r = alloc_array(&out->arguments, (size_t)argc + 1,
 			sizeof(*out->arguments), err);
+	if (!r)
+		r = alloc_array(&out->uses, letters_in(argc, argv) + 1,
+				sizeof(*out->uses), err);
 	if (r < 0)
 		return r;
 	for (int i = 1; i < argc; i++) {
@@ -338,4 +352,6 @@ void options_release(struct options *options)
 {
 	free(options->arguments);
 	options->arguments = NULL;
+	free(options->uses);
+	options->uses = NULL;
 }

@@ -62,6 +62,7 @@ enum option {
 	OPT_KERNEL,
 	OPT_INITRD,
 	OPT_APPEND,
+	OPT_IN_PLACE,
 	OPT_COUNT
 };
 #define OPT_BIT(option) (1ULL << (option))
@@ -105,12 +106,19 @@ extern const size_t verb_count;
 #define VERB_GROUPS 3
 extern const char *const verb_groups[VERB_GROUPS];
 
-/* What was asked for. Points into argv; owns `arguments`. */
+/* What was asked for. Points into argv; owns `arguments` and
+ * `uses`. */
 struct options {
 	const struct verb *verb; /* NULL: none was given (--help, --version) */
 	const char *group;       /* "key", "image": the first of two words */
 	bool given[OPT_COUNT];
 	const char *value[OPT_COUNT]; /* the last one's */
+	/* Each option as it came, for those that may be given more than once. */
+	struct option_use {
+		enum option option;
+		const char *value;
+	} * uses;
+	unsigned use_count;
 	char **arguments;
 	unsigned argument_count;
 };

@@ -56,7 +56,7 @@ const struct option_info option_table[OPT_COUNT] = {
 	[OPT_MAP] = { .name = "map", .help = "each byte range that differs" },
 	[OPT_DISK] = { .name = "disk",
 		       .value = "DISK",
-		       .help = "which disk of the snapshot" },
+		       .help = "which disk of the snapshot; run: a file" },
 	[OPT_FORCE] = { .name = "force",
 			.help = "all the same: over what is there; turn off" },
 	[OPT_DELTA] = { .name = "delta",
@@ -132,6 +132,8 @@ const struct option_info option_table[OPT_COUNT] = {
 	[OPT_APPEND] = { .name = "append",
 			 .value = "WORDS",
 			 .help = "the kernel's command line" },
+	[OPT_IN_PLACE] = { .name = "in-place",
+			   .help = "write to the disks themselves" },
 };
 
 const struct verb verb_table[] = {
@@ -332,7 +334,8 @@ const struct verb verb_table[] = {
 	  .options = OPT_BIT(OPT_HOME) | OPT_BIT(OPT_MEMORY) |
 		     OPT_BIT(OPT_CPUS) | OPT_BIT(OPT_CPU) |
 		     OPT_BIT(OPT_KERNEL) | OPT_BIT(OPT_INITRD) |
-		     OPT_BIT(OPT_APPEND) | OPT_BIT(OPT_FOREGROUND),
+		     OPT_BIT(OPT_APPEND) | OPT_BIT(OPT_DISK) |
+		     OPT_BIT(OPT_IN_PLACE) | OPT_BIT(OPT_FOREGROUND),
 	  .help = "start a machine, or a stopped one again",
 	  .run = cmd_run },
 	{ .name = "ps",

@@ -46,7 +46,6 @@ struct start {
 	const char *words[WORDS_MAX];
 	unsigned word_count;
 	char memory[32], cpus[16], numbers[FD_COUNT][8];
-	char disks[VMS_MACHINE_DISKS_MAX][PATH_MAX + 16];
 };
 
 static void start_release(struct start *start)
@@ -86,10 +85,8 @@ static void make_words(struct start *start)
 	if (*machine->append)
 		add(start, "--append", machine->append);
 	for (size_t i = 0; i < machine->disk_count; i++) {
-		snprintf(start->disks[i], sizeof(start->disks[i]), "%s%s",
-			 machine->disks[i].read_only ? "ro:" : "rw:",
-			 machine->disks[i].path);
-		add(start, "--disk", start->disks[i]);
+		add(start, machine->disks[i].read_only ? "--disk-ro" : "--disk",
+		    machine->disks[i].path);
 	}
 	for (int i = FD_CONTROL; i < FD_COUNT; i++) {
 		if (start->fds[i] < 0)

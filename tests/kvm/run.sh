@@ -129,6 +129,30 @@ kill -STOP "$(cat home/machines/web/agent.pid)"
 expect 0 vmsnap stop --force web
 is_state web crashed || fail "still there"
 
+# Its disks are found by it, in place; a description outlives the stop.
+truncate -s 8M a.raw
+vmsnap image create -q b.vsi --size 8M
+expect 2 vmsnap run disks --kernel "$guests/echo.elf" --disk a.raw
+errs '--in-place'
+expect 2 vmsnap run disks --kernel "$guests/echo.elf" --in-place
+expect 4 vmsnap run disks --kernel "$guests/echo.elf" --in-place --disk no.raw
+expect 0 vmsnap run disks --kernel "$guests/echo.elf" --memory 4M --in-place \
+	--disk a.raw --disk b.vsi
+expect 5 vmsnap image check --repair b.vsi
+expect 0 vmsnap stop --force disks
+expect 0 vmsnap image check b.vsi
+expect 0 vmsnap run disks
+[ "$(jq -r '.disks | map(.path) | join(" ")' home/machines/disks/machine.json)" = \
+	"$TMP/a.raw $TMP/b.vsi" ] || fail "other disks"
+expect 0 vmsnap rm --force disks
+# One that stands on a store is refused before anything runs.
+vmsnap init -q
+vmsnap backup -q d a.raw
+vmsnap image create -q c.vsi --from d
+expect 6 vmsnap run cloned --kernel "$guests/echo.elf" --disk c.vsi --in-place
+errs 'c.vsi'
+expect 4 vmsnap run cloned
+
 # Several at once; --all; rm.
 for n in 1 2 3 4; do
 	expect 0 vmsnap run -q "many$n" --kernel "$guests/echo.elf" --memory 4M

@@ -4,6 +4,7 @@
 # restored into a fresh VM. And restore(save(x)) is x.
 . "$TOP/tests/kvm/lib.sh"
 
+"$BUILD/tests/kvm/host/vcpu"
 for cpus in 1 2; do
 	timeout --kill-after=10 600 "$BUILD/tests/kvm/host/checkpoint" \
 		"$BUILD/tests/kvm/continuity.elf" $cpus 20

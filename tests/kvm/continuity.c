@@ -9,14 +9,18 @@
 #include "tests/kvm/guest/guest.h"
 #include "tests/kvm/guest/hold.h"
 
-#define TICK_VECTOR   0x40
-#define SERIAL_VECTOR 0x41
-#define SERIAL_PIN    4
-#define COM1          0x3f8
-#define HOLD_ROUNDS   200000
-#define WORDS         32768u
-#define MSR_CLOCK     0x4b564d01u
-#define CLOCK_BITS    (1u << 3 | 1u << 0)
+#define TICK_VECTOR    0x40
+#define SERIAL_VECTOR  0x41
+#define SERIAL_PIN     4
+#define COM1           0x3f8
+#define HOLD_ROUNDS    200000
+#define WORDS          32768u
+#define BREAKPOINT     0x123456789ull /* in DR0, and off */
+#define MSR_CLOCK      0x4b564d01u
+#define CLOCK_BITS     (1u << 3 | 1u << 0)
+
+#define COUNTER_PORT   0x2e0
+#define COUNTER_MEMORY 0xd1000000
 
 /* As KVM writes it. */
 struct clock {
@@ -150,6 +154,28 @@ static void check_other(bool has_other)
 	last = other_count;
 }
 
+static void check_debug(void)
+{
+	uint64_t dr0;
+
+	__asm__ volatile("mov %%dr0, %0" : "=r"(dr0));
+	CHECK(dr0 == BREAKPOINT);
+}
+
+/* A device of the test that counts its reads, if it is there: none is done
+ * twice, none is lost, by port and by memory. */
+static void check_reads(void)
+{
+	static uint32_t last;
+	uint32_t now = in32(COUNTER_PORT);
+
+	if (now == UINT32_MAX)
+		return;
+	CHECK(now == last + 1);
+	last = mmio_read32(COUNTER_MEMORY);
+	CHECK(last == now + 1);
+}
+
 static void one_round(bool has_other)
 {
 	uint64_t before = ticks, wrong;
@@ -159,6 +185,8 @@ static void one_round(bool has_other)
 		guest_fail("registers changed: 0x%lx", wrong);
 	if (run_user(go_on_memory, 0))
 		guest_fail("memory changed");
+	check_debug();
+	check_reads();
 	check_times();
 	check_other(has_other);
 	while (ticks == before)
@@ -173,6 +201,8 @@ static void set_up(void)
 	ioapic_route(SERIAL_PIN, SERIAL_VECTOR);
 	out8(COM1 + 4, 0x0b);
 	out8(COM1 + 1, 0x01);
+	pit_start(50); /* masked: it counts */
+	__asm__ volatile("mov %0, %%dr0" ::"r"(BREAKPOINT));
 	lapic_timer(LAPIC_PERIODIC | TICK_VECTOR, 500000);
 	if (cpuid(0x40000000, 0).ebx == 0x4b4d564b &&
 	    cpuid(0x40000001, 0).eax & CLOCK_BITS) {

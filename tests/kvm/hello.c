@@ -33,6 +33,23 @@ static uint64_t in_ring_3(uint64_t argument)
 	return argument * 10 + (selector & 3);
 }
 
+/* A string of INS is one exit, for all of its bytes. */
+static void say_string(void)
+{
+	static uint8_t bytes[64];
+	unsigned long left = sizeof(bytes);
+	void *to = bytes;
+	unsigned sum = 0;
+
+	__asm__ volatile("rep insb"
+			 : "+D"(to), "+c"(left)
+			 : "d"(0x2e0)
+			 : "memory");
+	for (unsigned i = 0; i < sizeof(bytes); i++)
+		sum += bytes[i];
+	say("string 0x%x", sum);
+}
+
 void guest_main(const struct start_info *info)
 {
 	say("hello, magic 0x%x version %u", info->magic, info->version);
@@ -44,5 +61,6 @@ void guest_main(const struct start_info *info)
 	say("ring 3 says %lu", run_user(in_ring_3, 4));
 	/* Nobody is there: all ones. */
 	say("port 0x%x, memory 0x%x", in32(0x2e0), mmio_read32(0xd1000000));
+	say_string();
 	guest_end_well();
 }

@@ -20,6 +20,7 @@ says "module of 9 bytes, sum 0x$sum"
 says 'cpu 0 of 1'
 says 'ring 3 says 43'
 says 'port 0xffffffff, memory 0xffffffff'
+says 'string 0x3fc0'
 
 # RAM past the hole for devices; more processors.
 guest hello --memory 5G --cpus 3

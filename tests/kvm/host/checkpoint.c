@@ -107,6 +107,8 @@ static void same_vcpu(const struct state *a, const struct state *b,
 	rig_must(x.xsave_bytes == y.xsave_bytes &&
 			 !memcmp(x.xsave, y.xsave, x.xsave_bytes),
 		 "xsave", NULL);
+	rig_must(!memcmp(&x.events, &y.events, sizeof(x.events)), "events",
+		 NULL);
 	rig_must(x.mp.mp_state == y.mp.mp_state, "mp", NULL);
 	rig_must(x.msr_count == y.msr_count, "count of MSRs", NULL);
 	for (uint32_t i = 0; i < x.msr_count; i++) {
@@ -185,6 +187,14 @@ static void check_same(struct rig *rig)
 	state_release(&after);
 }
 
+/* By port, or by memory: every second read. */
+static void into_read(struct rig *rig, bool odd)
+{
+	do
+		rig_run_into_read(rig);
+	while (rig->reads % 2 != odd);
+}
+
 int main(int argc, char **argv)
 {
 	static struct rig rig;
@@ -199,8 +209,11 @@ int main(int argc, char **argv)
 	for (unsigned i = 1; i <= lives; i++) {
 		wanted += 3;
 		rig_run_until(&rig, has_round);
-		/* Any moment of a round, not only its end. */
-		rig_run_for(&rig, 1 + i * 1234567ull % 20000000);
+		/* Any moment of a round; and within an access. */
+		if (i % 3)
+			rig_run_for(&rig, 1 + i * 1234567ull % 20000000);
+		else
+			into_read(&rig, i % 2);
 		if (i % 2)
 			check_same(&rig);
 		live_again(&rig);

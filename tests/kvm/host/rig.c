@@ -7,7 +7,12 @@
 
 #include "tests/kvm/host/rig.h"
 
-#define LIMIT_NS (300 * 1000000000ull)
+/* Only how likely it is to meet the moment depends on it. */
+#define LINGER_US 50000
+/* Where continuity.c looks for it. */
+#define COUNTER_PORT   0x2e0
+#define COUNTER_MEMORY 0xd1000000
+#define LIMIT_NS       (300 * 1000000000ull)
 
 void rig_must(bool truth, const char *what, const struct err *err)
 {
@@ -63,6 +68,37 @@ static void on_output(struct serial_line *line, const uint8_t *data,
 	if (data[size - 1] == '\n')
 		loop_post(rig->loop, &rig->look);
 }
+
+static void read_counter(void *device, uint64_t offset, void *data,
+			 unsigned length)
+{
+	struct rig *rig = device;
+	uint32_t value;
+	bool stops;
+
+	rig_must(!offset && length == sizeof(value), "another read", NULL);
+	pthread_mutex_lock(&rig->lock);
+	value = ++rig->reads;
+	stops = rig->stops_in_read;
+	rig->stops_in_read = false;
+	pthread_mutex_unlock(&rig->lock);
+	memcpy(data, &value, sizeof(value));
+	if (!stops)
+		return;
+	loop_stop(rig->loop);
+	usleep(LINGER_US);
+}
+
+static void write_counter(void *device, uint64_t offset, const void *data,
+			  unsigned length)
+{
+	(void)device;
+	(void)offset;
+	(void)data;
+	(void)length;
+}
+
+static const struct bus_ops counter_ops = { read_counter, write_counter };
 
 static bool is_reached(struct rig *rig)
 {
@@ -126,12 +162,20 @@ void rig_release(struct rig *rig)
 
 void rig_make(struct rig *rig, bool is_restored)
 {
+	struct board *board;
 	struct err err;
 
 	rig->options.is_restored = is_restored;
 	rig_must(machine_new(&rig->machine, &rig->options, rig->loop, &err) ==
 			 0,
 		 "machine", &err);
+	board = machine_board(rig->machine);
+	rig_must(bus_add(&board->ports, COUNTER_PORT, 4, &counter_ops, rig,
+			 &err) == 0,
+		 "counter", &err);
+	rig_must(bus_add(&board->mmio, COUNTER_MEMORY, 4, &counter_ops, rig,
+			 &err) == 0,
+		 "counter", &err);
 }
 
 static void run(struct rig *rig, uint64_t ns)
@@ -167,6 +211,14 @@ void rig_run_to_end(struct rig *rig)
 {
 	while (rig->ended == MACHINE_CREATED)
 		run(rig, LIMIT_NS);
+}
+
+void rig_run_into_read(struct rig *rig)
+{
+	pthread_mutex_lock(&rig->lock);
+	rig->stops_in_read = true;
+	pthread_mutex_unlock(&rig->lock);
+	run(rig, LIMIT_NS);
 }
 
 void rig_run_for(struct rig *rig, uint64_t ns)

@@ -19,6 +19,8 @@ struct rig {
 	struct loop_watch limit;
 
 	pthread_mutex_t lock; /* of what the guest said: */
+	bool stops_in_read;
+	uint32_t reads; /* of continuity.c's counter */
 	char text[RIG_TEXT_MAX];
 	size_t size;
 
@@ -37,6 +39,9 @@ void rig_make(struct rig *rig, bool is_restored);
 void rig_run_until(struct rig *rig, bool (*until)(struct rig *rig));
 /* Runs it until the machine has ended by itself. */
 void rig_run_to_end(struct rig *rig);
+/* Runs it into a read of the counter by the guest, which lingers there: a pause
+ * that comes next finds an exit that is served, and not yet finished. */
+void rig_run_into_read(struct rig *rig);
 /* Runs the loop for so long. */
 void rig_run_for(struct rig *rig, uint64_t ns);
 

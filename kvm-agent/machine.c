@@ -393,6 +393,7 @@ int machine_resume(struct machine *machine, struct err *err)
 		return err_set(err, -EBUSY, "the machine is %s",
 			       machine_state_name(machine->state));
 	set_state(machine, MACHINE_RUNNING);
+	board_go_on(&machine->board);
 	for (unsigned i = 0; i < machine->cpus; i++)
 		vcpu_resume(&machine->vcpus[i]);
 	loop_post(machine->control, &machine->work);
@@ -423,6 +424,9 @@ int machine_pause(struct machine *machine, struct err *err)
 	if (r < 0)
 		return r;
 	pause_vcpus(machine);
+	/* What is under way still writes to RAM and raises interrupts: what is
+	 * read of a paused machine would not fit together. */
+	board_quiesce(&machine->board);
 	set_state(machine, MACHINE_PAUSED);
 	return 0;
 }
@@ -584,6 +588,8 @@ int machine_restore(struct machine *machine, const struct state *state,
 	if (machine->state != MACHINE_CREATED)
 		return err_set(err, -EBUSY, "the machine is %s",
 			       machine_state_name(machine->state));
+	/* Until it is resumed: what waits in a restored queue is not begun. */
+	board_quiesce(&machine->board);
 	r = check_shape(machine, state, err);
 	if (r == 0)
 		r = restore_vcpus(machine, state, err);

@@ -14,6 +14,7 @@
 #include <sys/signalfd.h>
 #include <sys/stat.h>
 
+#include "kvm-agent/boot_disk.h"
 #include "kvm-agent/disks.h"
 #include "kvm-agent/machine.h"
 #include "kvm-agent/service.h"
@@ -45,6 +46,7 @@ struct agent {
 	} disk_options[BOARD_DISKS_MAX];
 	unsigned disk_count;
 	struct disks disks;
+	struct disk_finder finder; /* where the first disk is booted from */
 	struct terminal *terminal; /* NULL: in the background */
 	struct service *service;   /* NULL: nobody is to find it */
 	struct machine *machine;
@@ -53,14 +55,16 @@ struct agent {
 };
 
 static const char help[] =
-	"usage: kvm-agent --kernel FILE [OPTION]...\n"
+	"usage: kvm-agent --kernel FILE | --disk FILE [OPTION]...\n"
 	"Runs one virtual machine with its serial port on the terminal; Ctrl-] "
 	"ends it.\n"
 	"\n"
 	"  --kernel FILE   Linux' bzImage, or an ELF file with a PVH note\n"
 	"  --initrd FILE   its initial RAM disk\n"
-	"  --append TEXT   its command line\n"
+	"  --append TEXT   its command line; without --kernel, put behind the "
+	"disk's own\n"
 	"  --disk FILE     a disk: an image (*.vsi), a raw file or block device;\n"
+	"                  without --kernel, the first is booted from\n"
 	"  --disk-ro FILE  one that the guest only reads; both up to 16 times\n"
 	"  --memory SIZE   RAM, a multiple of 2M (default: 256M)\n"
 	"  --cpus N        1 to 64 (default: 1)\n"
@@ -248,10 +252,15 @@ static int parse(struct agent *agent, int argc, char **argv, struct err *err)
 		if (r < 0)
 			return r;
 	}
-	if (optind < argc || !agent->kernel)
+	if (optind < argc || (!agent->kernel && !agent->disk_count))
 		return err_set(err, -EINVAL,
-			       "which kernel? Name it with --kernel FILE; see "
+			       "which kernel? Name it with --kernel FILE, or a "
+			       "disk to boot from with --disk FILE; see "
 			       "kvm-agent --help");
+	if (!agent->kernel && agent->initrd)
+		return err_set(err, -EINVAL,
+			       "--initrd goes with --kernel: a disk has its "
+			       "own");
 	return 0;
 }
 
@@ -308,6 +317,32 @@ static int read_file(int fd, const char *path, void **out, size_t *out_size,
 	return 0;
 }
 
+/* What the first disk would boot, with our words behind its own. */
+static int boot_from_disk(struct agent *agent, const struct memory *memory,
+			  struct boot_start *start, struct err *err)
+{
+	char cmdline[2 * DISK_CMDLINE_MAX];
+	struct boot_source source = { .cmdline = cmdline, .rsdp = LAYOUT_RSDP };
+	struct disk_boot found;
+	int r = boot_disk_look(&agent->finder, &agent->disks,
+			       agent->disk_options[0].path, &found, err);
+
+	if (r < 0)
+		return r;
+	source.kernel = found.kernel.data;
+	source.kernel_size = found.kernel.size;
+	source.initrd = found.initrd.data;
+	source.initrd_size = found.initrd.size;
+	r = snprintf(cmdline, sizeof(cmdline), "%s%s%s", found.cmdline,
+		     *agent->append ? " " : "", agent->append);
+	if (r >= (int)sizeof(cmdline))
+		r = err_set(err, -E2BIG, "a command line of %d bytes", r);
+	else
+		r = boot_load(memory, &source, start, err);
+	disk_boot_release(&found);
+	return r;
+}
+
 static int boot(struct machine_hooks *hooks, const struct memory *memory,
 		struct boot_start *start, struct err *err)
 {
@@ -317,6 +352,8 @@ static int boot(struct machine_hooks *hooks, const struct memory *memory,
 	autofree void *kernel = NULL, *initrd = NULL;
 	int r;
 
+	if (!agent->kernel)
+		return boot_from_disk(agent, memory, start, err);
 	r = read_file(agent->kernel_fd, agent->kernel, &kernel,
 		      &source.kernel_size, err);
 	if (r == 0 && agent->initrd)
@@ -433,15 +470,22 @@ static int open_disks(struct agent *agent, struct err *err)
 
 static int open_all(struct agent *agent, struct err *err)
 {
-	int r = loop_new(&agent->loop, err);
+	int r = 0;
 
+	/* It forks: first of all. */
+	if (!agent->kernel)
+		r = disk_finder_start(&agent->finder, err);
+	if (r == 0)
+		r = loop_new(&agent->loop, err);
 	if (r == 0)
 		r = watch_signals(agent, err);
 	if (r < 0)
 		return r;
-	agent->kernel_fd = open_file(agent->kernel, err);
-	if (agent->kernel_fd < 0)
-		return agent->kernel_fd;
+	if (agent->kernel) {
+		agent->kernel_fd = open_file(agent->kernel, err);
+		if (agent->kernel_fd < 0)
+			return agent->kernel_fd;
+	}
 	if (agent->initrd) {
 		agent->initrd_fd = open_file(agent->initrd, err);
 		if (agent->initrd_fd < 0)
@@ -511,6 +555,7 @@ static void close_all(struct agent *agent)
 	if (agent->service)
 		service_disconnect(agent->service);
 	machine_free(agent->machine);
+	disk_finder_stop(&agent->finder);
 	r = disks_close(&agent->disks, &err);
 	/* What could not be kept is no good end. */
 	if (r < 0 && !agent->code) {

@@ -128,6 +128,7 @@ static const struct part {
 	{ board_make_pci, board_drop_pci },
 	{ board_make_rng, board_drop_rng },
 	{ board_make_disks, board_drop_disks },
+	{ board_make_console, board_drop_console },
 };
 
 int board_attach(struct board *board, struct device *device, struct err *err)

@@ -14,6 +14,7 @@
 #include "kvm-agent/devices/serial.h"
 #include "kvm-agent/devices/vmgenid.h"
 #include "kvm-agent/virtio/blk.h"
+#include "kvm-agent/virtio/console.h"
 #include "kvm-agent/virtio/rng.h"
 #include "kvm-agent/vm/bus.h"
 #include "kvm-agent/vm/device.h"
@@ -30,6 +31,8 @@ struct board_options {
 	/* Opened with BLK_DEPTH; they stay the caller's, and outlive it. */
 	struct disk *disks[BOARD_DISKS_MAX];
 	unsigned disk_count;
+	/* Of virtio-console, for the guest agent; NULL: there is none. */
+	struct console_hooks *ports;
 };
 
 struct board {
@@ -58,6 +61,7 @@ struct board {
 	struct virtio_host virtio_host;
 	struct rng rng;
 	struct blk disks[BOARD_DISKS_MAX];
+	struct virtio_console console;
 
 	/* Those of virtio, which the I/O thread serves. */
 	struct virtio *virtios[PCI_SLOTS];

@@ -102,6 +102,22 @@ void board_drop_disks(struct board *board)
 		blk_release(&board->disks[i]);
 }
 
+int board_make_console(struct board *board, struct err *err)
+{
+	int r;
+
+	if (!board->options->ports)
+		return 0;
+	r = virtio_console_init(&board->console, 0, &board->virtio_host,
+				board->options->ports, err);
+	return r == 0 ? attach(board, &board->console.virtio, err) : r;
+}
+
+void board_drop_console(struct board *board)
+{
+	virtio_console_release(&board->console);
+}
+
 /* ---- standing still ---- */
 
 struct stillness {

@@ -127,6 +127,16 @@ bool virtio_pop(struct virtio *virtio, unsigned index,
 	return true;
 }
 
+void virtio_unpop(struct virtio *virtio, unsigned index)
+{
+	virtqueue_unpop(&virtio->queues[index].ring);
+}
+
+void virtio_refill(struct virtio *virtio, unsigned index)
+{
+	virtio->queues[index].budget = SHARE;
+}
+
 void virtio_push(struct virtio *virtio, unsigned index, uint16_t head,
 		 uint32_t written)
 {

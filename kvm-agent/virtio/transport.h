@@ -137,6 +137,10 @@ bool virtio_is_live(const struct virtio *virtio);
  * it comes again later. A broken chain stops the device. */
 bool virtio_pop(struct virtio *virtio, unsigned queue,
 		struct virtqueue_chain *chain);
+/* The chain that was popped last comes again with the next pop. */
+void virtio_unpop(struct virtio *virtio, unsigned queue);
+/* A new share, for who pops by himself and not when he is told to serve. */
+void virtio_refill(struct virtio *virtio, unsigned queue);
 void virtio_push(struct virtio *virtio, unsigned queue, uint16_t head,
 		 uint32_t written);
 /* As virtqueue_listen(): true: pop again. */
@@ -153,7 +157,7 @@ void virtio_let_go(struct virtio *virtio);
 
 /* ---- for the machine ---- */
 
-/* Any thread, not with the lock: serve this queue soon. */
+/* Any thread: serve this queue soon. */
 void virtio_look(struct virtio *virtio, unsigned queue);
 
 /*

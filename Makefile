@@ -37,6 +37,9 @@ ALL_CFLAGS += -fsanitize=$(SANITIZE) -fno-omit-frame-pointer \
 # gcc's guesses about values go astray in instrumented code.
 ALL_CFLAGS += $(if $(findstring clang,$(CC)),,-Wno-format-truncation \
 	-Wno-maybe-uninitialized)
+# It says that it can't follow fences: those are between us and a guest.
+ALL_CFLAGS += $(if $(findstring clang,$(CC)),,\
+	$(if $(findstring thread,$(SANITIZE)),-Wno-tsan))
 ALL_LDFLAGS += -fsanitize=$(SANITIZE)
 endif
 ifneq ($(FUZZ),)

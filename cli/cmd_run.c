@@ -111,7 +111,9 @@ static int describe(const struct cli *cli, struct vms_machine *machine,
 	int r = take_numbers(cli, machine, err);
 
 	strcpy(machine->cpu, "host");
-	strcpy(machine->append, APPEND_DEFAULT);
+	/* What a disk boots has a command line of its own. */
+	if (cli_given(cli, OPT_KERNEL))
+		strcpy(machine->append, APPEND_DEFAULT);
 	if (!r)
 		r = take_text(cli, OPT_CPU, machine->cpu, sizeof(machine->cpu),
 			      err);
@@ -126,10 +128,14 @@ static int describe(const struct cli *cli, struct vms_machine *machine,
 			      machine->initrd, err);
 	if (!r)
 		r = take_disks(cli, machine, err);
-	if (!r && !*machine->kernel)
-		r = err_set(err, -EOPNOTSUPP,
-			    "a machine without --kernel: to boot from a disk "
-			    "is not in this version");
+	if (!r && !*machine->kernel && !machine->disk_count)
+		r = err_set(err, -EINVAL,
+			    "what shall start? Give a --disk to boot from, or "
+			    "a --kernel");
+	if (!r && *machine->initrd && !*machine->kernel)
+		r = err_set(err, -EINVAL,
+			    "--initrd: only with a --kernel; a disk brings its "
+			    "own");
 	return r;
 }
 
@@ -190,8 +196,8 @@ static int run_again(const struct cli *cli, const char *home, const char *name,
 	int r = vms_machine_load(home, name, &machine, err);
 
 	if (r == -ENOENT)
-		r = err_prefix(err, "no --kernel, and no machine to start "
-				    "again");
+		r = err_prefix(err, "no --disk and no --kernel, and no machine "
+				    "to start again");
 	if (!r)
 		r = start(cli, home, &machine, err);
 	vms_machine_release(&machine);

@@ -28,7 +28,7 @@ tell() {
 expect 0 vmsnap ps
 silent out
 expect 4 vmsnap run web
-errs 'no machine .web.'
+errs "no machine 'web'"
 expect 2 vmsnap run ../web --kernel "$guests/echo.elf"
 errs "no name for a machine"
 expect 4 vmsnap run web --kernel nothing
@@ -152,6 +152,13 @@ vmsnap image create -q c.vsi --from d
 expect 6 vmsnap run cloned --kernel "$guests/echo.elf" --disk c.vsi --in-place
 errs 'c.vsi'
 expect 4 vmsnap run cloned
+
+# Without a kernel it boots from its disk; what that is, it finds out itself.
+expect 4 vmsnap run blank --disk a.raw --in-place
+errs 'no kernel that can be found'
+expect 2 vmsnap run blank --initrd a.raw
+errs 'what shall start'
+expect 0 vmsnap ps
 
 # Several at once; --all; rm.
 for n in 1 2 3 4; do

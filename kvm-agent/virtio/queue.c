@@ -37,18 +37,22 @@ static void copy_once(void *to, const void *from, size_t size)
 	__asm__ volatile("" ::: "memory");
 }
 
-static uint16_t load16(const uint8_t *at, int order)
+static uint16_t load16(const uint8_t *at)
 {
-	return order == __ATOMIC_ACQUIRE
-		       ? __atomic_load_n((const uint16_t *)(const void *)at,
-					 __ATOMIC_ACQUIRE)
-		       : __atomic_load_n((const uint16_t *)(const void *)at,
-					 __ATOMIC_RELAXED);
+	return __atomic_load_n((const uint16_t *)(const void *)at,
+			       __ATOMIC_SEQ_CST);
 }
 
+/* What came before it is seen with it. */
 static void store16(uint8_t *at, uint16_t value)
 {
 	__atomic_store_n((uint16_t *)(void *)at, value, __ATOMIC_RELEASE);
+}
+
+/* And a load that follows is not done before it. */
+static void store16_before_load(uint8_t *at, uint16_t value)
+{
+	__atomic_store_n((uint16_t *)(void *)at, value, __ATOMIC_SEQ_CST);
 }
 
 /* Offsets in the areas: flags, index, ring, and the other side's event. */
@@ -189,7 +193,7 @@ static const char *walk(struct virtqueue *queue, struct virtqueue_chain *chain)
 /* How many wait, or -EBADMSG. */
 static int available(struct virtqueue *queue)
 {
-	uint16_t index = load16(queue->driver_area + 2, __ATOMIC_ACQUIRE);
+	uint16_t index = load16(queue->driver_area + 2);
 	uint16_t count = (uint16_t)(index - queue->next_available);
 
 	if (count > queue->size)
@@ -212,7 +216,7 @@ int virtqueue_pop(struct virtqueue *queue, struct virtqueue_chain *chain)
 		return count;
 	entry = queue->driver_area + 4 +
 		(size_t)2 * (queue->next_available & (queue->size - 1));
-	chain->head = load16(entry, __ATOMIC_RELAXED);
+	chain->head = load16(entry);
 	chain->count = chain->readable_count = 0;
 	chain->readable_bytes = chain->writable_bytes = 0;
 	why = walk(queue, chain);
@@ -251,13 +255,12 @@ bool virtqueue_wants_interrupt(struct virtqueue *queue)
 	if (!queue->enabled || queue->signalled == queue->next_used)
 		return false;
 	/* What was pushed is seen before we look at what is wanted. */
-	__atomic_thread_fence(__ATOMIC_SEQ_CST);
+	store16_before_load(queue->device_area + 2, queue->next_used);
 	if (queue->event_index)
-		wants = passed(load16(used_event(queue), __ATOMIC_RELAXED),
-			       queue->next_used, queue->signalled);
+		wants = passed(load16(used_event(queue)), queue->next_used,
+			       queue->signalled);
 	else
-		wants = !(load16(queue->driver_area, __ATOMIC_RELAXED) &
-			  NO_INTERRUPT);
+		wants = !(load16(queue->driver_area) & NO_INTERRUPT);
 	queue->signalled = queue->next_used;
 	return wants;
 }
@@ -274,14 +277,13 @@ bool virtqueue_listen(struct virtqueue *queue)
 	if (!queue->enabled || queue->broken)
 		return false;
 	if (queue->event_index)
-		store16(available_event(queue), queue->next_available);
+		store16_before_load(available_event(queue),
+				    queue->next_available);
 	else
-		store16(queue->device_area, 0);
-	/* What is wanted is seen before we look at what came. */
-	__atomic_thread_fence(__ATOMIC_SEQ_CST);
-	/* A broken index is found by the pop that follows. */
-	return load16(queue->driver_area + 2, __ATOMIC_ACQUIRE) !=
-	       queue->next_available;
+		store16_before_load(queue->device_area, 0);
+	/* What is wanted is seen before we look at what came. A broken index
+	 * is found by the pop that follows. */
+	return load16(queue->driver_area + 2) != queue->next_available;
 }
 
 /* ---- bytes of segments ---- */

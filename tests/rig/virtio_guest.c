@@ -319,7 +319,7 @@ static void set_queue(struct driver *driver, unsigned queue)
 	guest_write(guest, common + 28, 1, 2);
 }
 
-int driver_start(struct driver *driver, uint64_t wanted)
+int driver_setup(struct driver *driver, uint64_t wanted)
 {
 	struct guest *guest = driver->guest;
 
@@ -336,7 +336,18 @@ int driver_start(struct driver *driver, uint64_t wanted)
 	for (unsigned i = 0; i < driver->queue_count; i++)
 		set_queue(driver, i);
 	driver_set_status(driver, FEATURES_OK | VIRTIO_STATUS_DRIVER_OK);
-	guest_settle(guest);
+	return driver_status(driver) == (FEATURES_OK | VIRTIO_STATUS_DRIVER_OK)
+		       ? 0
+		       : -EIO;
+}
+
+int driver_start(struct driver *driver, uint64_t wanted)
+{
+	int r = driver_setup(driver, wanted);
+
+	if (r < 0)
+		return r;
+	guest_settle(driver->guest);
 	return driver_status(driver) == (FEATURES_OK | VIRTIO_STATUS_DRIVER_OK)
 		       ? 0
 		       : -EIO;
@@ -452,9 +463,9 @@ int driver_take(struct driver *driver, unsigned queue, uint32_t *written)
 	       sizeof(element));
 	ring->next_used++;
 	/* The next one is to be told of, where there is an event index. */
-	memcpy((uint8_t *)guest_at(driver->guest, ring->driver) + 4 +
-		       2 * (size_t)ring->size,
-	       &ring->next_used, 2);
+	__atomic_store_n((uint16_t *)guest_at(driver->guest, ring->driver) + 2 +
+				 ring->size,
+			 ring->next_used, __ATOMIC_RELEASE);
 	if (written)
 		*written = element[1];
 	return (int)element[0];

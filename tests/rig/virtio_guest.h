@@ -69,6 +69,8 @@ int driver_find(struct driver *driver, struct guest *guest, unsigned slot);
 /* Reset, features (`wanted` of those offered), all queues, DRIVER_OK. -EIO: the
  * device did not take them. */
 int driver_start(struct driver *driver, uint64_t wanted);
+/* The same where another thread runs the loop. */
+int driver_setup(struct driver *driver, uint64_t wanted);
 uint8_t driver_status(const struct driver *driver);
 void driver_set_status(const struct driver *driver, uint8_t status);
 

@@ -5,6 +5,7 @@
 # make check-all  installs what is missing, then runs every test there is
 # make demo       installs what is missing, builds, does the main job for real
 # make bench      beside the peers; make fuzz [FUZZ_SECONDS=60]
+# make lab        stock Debian in a machine of ours, on an emulated host
 # make install    PREFIX=/usr/local, DESTDIR=
 #
 # CC=clang, BUILD=dir, SANITIZE=address,undefined or thread; V=1 shows commands.
@@ -98,7 +99,7 @@ missing := $(strip \
 		$(AGENT_PKGS),$(shell \
 		$(PKG_CONFIG) --exists $(pkg) 2>/dev/null || echo $(pkg))),\
 		$(PKG_CONFIG)))
-helpers := check-asan check-tsan check-all demo bench fuzz lint clean
+helpers := check-asan check-tsan check-all demo bench lab fuzz lint clean
 ifneq ($(missing),)
 ifneq ($(filter-out $(helpers),$(or $(MAKECMDGOALS),all)),)
 $(error missing: $(missing). As root, or with sudo: tests/setup build)
@@ -249,7 +250,7 @@ check-all:
 
 demo:
 	tests/setup demo
-	$(MAKE) all
+	$(MAKE) all guests
 	tests/demo $(BUILD)
 
 bench:
@@ -257,6 +258,12 @@ bench:
 	$(MAKE) all benches
 	tests/bench/run.py --build $(BUILD)
 	tests/bench/image.py --build $(BUILD)
+
+# Stock Debian on our agent, on a host that is emulated; minutes.
+lab:
+	tests/setup lab
+	$(MAKE) all
+	BUILD=$(BUILD) tests/lab/lab run --seconds 1800 tests/lab/boot.sh
 
 fuzz:
 	$(MAKE) CC=clang FUZZ=1 BUILD=$(BUILD)/fuzz SANITIZE=address,undefined fuzzers
@@ -280,7 +287,7 @@ clean:
 	rm -rf $(BUILD)
 
 .PHONY: all programs unit crash fuzzers benches guests tests check check-unit \
-	check-kvm check-root check-asan check-tsan check-all demo bench fuzz lint install \
+	check-kvm check-root check-asan check-tsan check-all demo bench lab fuzz lint install \
 	clean
 .SECONDARY:
 .DELETE_ON_ERROR:

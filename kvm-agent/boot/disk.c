@@ -18,7 +18,7 @@
 
 #include "kvm-agent/boot/disk_private.h"
 
-#define LOOK_NS_MAX     60000000000LL
+#define LOOK_NS_MAX     300000000000LL /* a slow host needs a minute */
 #define CHILD_BYTES_MAX (1 * GIB)
 #define CHILD_FD        3 /* the socket; the memfd is the next */
 

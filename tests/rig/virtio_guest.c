@@ -398,7 +398,7 @@ void driver_put_head(struct driver *driver, unsigned queue, uint16_t head)
 	driver_area[2 + ring->next_available % ring->size] = head;
 	ring->next_available++;
 	__atomic_store_n(&driver_area[1], ring->next_available,
-			 __ATOMIC_RELEASE);
+			 __ATOMIC_SEQ_CST);
 }
 
 static uint16_t take_descriptors(struct ring *ring, unsigned count)
@@ -447,6 +447,20 @@ void driver_notify(const struct driver *driver, unsigned queue)
 	guest_write(driver->guest,
 		    driver->notify + (uint64_t)driver->notify_step * queue,
 		    queue, 2);
+}
+
+void driver_notify_wanted(const struct driver *driver, unsigned queue)
+{
+	const struct ring *ring = &driver->rings[queue];
+	uint16_t *device = guest_at(driver->guest, ring->device);
+	uint16_t *event = device + 2 + 4 * (size_t)ring->size;
+
+	/* The last one that was put in, or none. */
+	if (driver->features & VIRTIO_F_EVENT_INDEX
+		    ? __atomic_load_n(event, __ATOMIC_SEQ_CST) ==
+			      (uint16_t)(ring->next_available - 1)
+		    : !(__atomic_load_n(device, __ATOMIC_SEQ_CST) & 1))
+		driver_notify(driver, queue);
 }
 
 int driver_take(struct driver *driver, unsigned queue, uint32_t *written)

@@ -91,6 +91,8 @@ void driver_set_descriptor(const struct driver *driver, unsigned queue,
 			   uint16_t flags, uint16_t next);
 void driver_put_head(struct driver *driver, unsigned queue, uint16_t head);
 void driver_notify(const struct driver *driver, unsigned queue);
+/* Only if the device wants to hear of the one chain added last. */
+void driver_notify_wanted(const struct driver *driver, unsigned queue);
 /* One that is done: its head, or -1. */
 int driver_take(struct driver *driver, unsigned queue, uint32_t *written);
 /* Waits for one. */

@@ -365,9 +365,16 @@ static void start_liar(struct disk_finder *finder, const struct disk_note *note,
 	finder->pid = fork();
 	assert_true(finder->pid >= 0);
 	if (finder->pid == 0) {
+		char heard[64];
+
+		close(fds[0]);
 		(void)disk_talk_send(fds[1], note, sizeof(*note));
 		(void)disk_talk_send(fds[1], bytes, strlen(bytes));
 		(void)disk_talk_send(fds[1], nothing, sizeof(nothing));
+		/* One that ends with something unread takes its own words
+		 * back: it stays until it is ended. */
+		while (read(fds[1], heard, sizeof(heard)) > 0)
+			;
 		_exit(0);
 	}
 	close(fds[1]);

@@ -20,11 +20,14 @@ says "root=UUID=$uuid ro console=ttyS0 its initrd"
 boots raw --append more
 says "root=UUID=$uuid ro console=ttyS0 more its initrd"
 
-"$BUILD/vmsnap" image create disk.vsi --size 16M
-nbdkit -U - -f "$BUILD/nbdkit-vmsnap-plugin.so" image=disk.vsi writable=true \
-	--run 'nbdcopy raw "$uri"'
-boots disk.vsi
-says "root=UUID=$uuid ro console=ttyS0 its initrd"
+# nbdkit can't load a plugin with sanitizers.
+if ! grep -q -a -e __asan_init -e __tsan_init "$BUILD/vmsnap"; then
+	"$BUILD/vmsnap" image create disk.vsi --size 16M
+	nbdkit -U - -f "$BUILD/nbdkit-vmsnap-plugin.so" image=disk.vsi \
+		writable=true --run 'nbdcopy raw "$uri"'
+	boots disk.vsi
+	says "root=UUID=$uuid ro console=ttyS0 its initrd"
+fi
 
 # Nothing to boot: told with what to do.
 truncate -s 16M empty

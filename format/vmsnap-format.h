@@ -11,6 +11,7 @@
 #include "format/base/lines.h"
 #include "format/base/loop.h"
 #include "format/base/pool.h"
+#include "format/base/socket.h"
 #include "format/image/image.h"
 #include "format/store/backend.h"
 #include "format/store/store.h"

@@ -39,33 +39,6 @@ static const struct {
 	{ "stop", CONTROL_STOP },
 };
 
-static const char *error_word(int code)
-{
-	switch (-code) {
-	case EBUSY:
-		return "busy";
-	case ENOENT:
-		return "not-found";
-	case EBADMSG:
-		return "corrupt";
-	case ENOSPC:
-		return "no-space";
-	case EINVAL:
-		return "invalid";
-	case EOPNOTSUPP:
-		return "unsupported";
-	case EROFS:
-		return "read-only";
-	case EACCES:
-	case EPERM:
-		return "denied";
-	case EMLINK:
-		return "too-many";
-	default:
-		return "failed";
-	}
-}
-
 /* Takes the document over. */
 static int send_document(struct peer *peer, json_t *document)
 {
@@ -126,7 +99,7 @@ static json_t *status_document(struct control *control)
 
 static json_t *refusal(int code, const char *text)
 {
-	return json_pack("{s:b, s:s, s:o}", "ok", 0, "error", error_word(code),
+	return json_pack("{s:b, s:s, s:o}", "ok", 0, "error", err_word(code),
 			 "text", words(text));
 }
 

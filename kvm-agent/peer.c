@@ -9,6 +9,7 @@
 #include <string.h>
 #include <sys/socket.h>
 
+#include "format/base/socket.h"
 #include "kvm-agent/peer.h"
 
 struct peers {
@@ -122,21 +123,12 @@ static void ready(struct loop_watch *watch, uint32_t events)
 	leave(peers);
 }
 
-static bool may_come(int fd)
-{
-	struct ucred peer;
-	socklen_t size = sizeof(peer);
-
-	return getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &size) == 0 &&
-	       (peer.uid == geteuid() || peer.uid == 0);
-}
-
 /* Takes fd over; the peer, or NULL. */
 static struct peer *make_peer(struct peers *peers, int fd)
 {
 	struct peer *peer = NULL;
 
-	if (peers->count < peers->count_max && may_come(fd))
+	if (peers->count < peers->count_max && socket_peer_is_ours(fd))
 		peer = calloc(1, peers->ops->peer_size);
 	if (!peer) {
 		close(fd);

@@ -21,35 +21,6 @@ static const char *const do_words[] = {
 	[CONTROL_SWAP] = "swap",
 };
 
-static const struct {
-	const char *word;
-	int code;
-} error_words[] = {
-	{ "busy", -EBUSY },      { "not-found", -ENOENT },
-	{ "corrupt", -EBADMSG }, { "no-space", -ENOSPC },
-	{ "invalid", -EINVAL },  { "unsupported", -EOPNOTSUPP },
-	{ "read-only", -EROFS }, { "denied", -EACCES },
-	{ "too-many", -EMLINK }, { "failed", -EIO },
-};
-
-static const char *word_of(int code)
-{
-	for (size_t i = 0; i < ARRAY_SIZE(error_words); i++) {
-		if (error_words[i].code == code)
-			return error_words[i].word;
-	}
-	return "failed";
-}
-
-static int code_of(const char *word)
-{
-	for (size_t i = 0; i < ARRAY_SIZE(error_words); i++) {
-		if (!strcmp(error_words[i].word, word))
-			return error_words[i].code;
-	}
-	return -EIO;
-}
-
 /* ---- out ---- */
 
 /* Takes the document over; NULL: there was no memory for it. */
@@ -112,7 +83,7 @@ static json_t *reply_document(enum control_do what,
 
 	if (reply->code)
 		return json_pack("{s:b, s:s, s:s}", "ok", 0, "error",
-				 word_of(reply->code), "text",
+				 err_word(reply->code), "text",
 				 escape_name(text, sizeof(text), reply->text));
 	switch (what) {
 	case CONTROL_INFO:
@@ -262,7 +233,7 @@ int control_get_reply(const char *line, size_t size, enum control_do what,
 	if (!document)
 		return -EBADMSG;
 	if (json_is_false(ok)) {
-		reply.code = code_of(get_text(document, "error"));
+		reply.code = err_of_word(get_text(document, "error"));
 		escape_name(reply.text, sizeof(reply.text),
 			    get_text(document, "text"));
 	} else if (!json_is_true(ok) || !read_numbers(document, what, &reply)) {

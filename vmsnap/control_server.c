@@ -17,6 +17,7 @@
 #include <unistd.h>
 
 #include "format/base/bytes.h"
+#include "format/base/socket.h"
 #include "vmsnap/control.h"
 #include "vmsnap/live.h"
 
@@ -235,15 +236,6 @@ static void *peer_main(void *arg)
 
 /* ---- all of them ---- */
 
-static bool may_come(int fd)
-{
-	struct ucred peer;
-	socklen_t size = sizeof(peer);
-
-	return getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &size) == 0 &&
-	       (peer.uid == geteuid() || peer.uid == 0);
-}
-
 /* Signals are for the program's own threads. */
 static int make_thread(pthread_t *thread, void *(*run)(void *), void *arg)
 {
@@ -278,7 +270,7 @@ static void start_peer(struct vms_control *control, int fd)
 	const struct timeval patience = { .tv_sec = PATIENCE_SECONDS };
 	struct peer *peer = free_peer(control);
 
-	if (!peer || control->stopping || !may_come(fd) ||
+	if (!peer || control->stopping || !socket_peer_is_ours(fd) ||
 	    setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience,
 		       sizeof(patience)) < 0 ||
 	    setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &patience,

@@ -158,16 +158,9 @@ static int refusal(const json_t *reply, const char *name, struct err *err)
 	const char *word = json_string_value(json_object_get(reply, "error"));
 	const char *text = json_string_value(json_object_get(reply, "text"));
 	char safe[ERR_TEXT_MAX];
-	int code = -EIO;
 
-	if (word && !strcmp(word, "invalid"))
-		code = -EINVAL;
-	else if (word && !strcmp(word, "busy"))
-		code = -EBUSY;
-	else if (word && !strcmp(word, "unsupported"))
-		code = -EOPNOTSUPP;
 	return err_set(
-		err, code, "machine '%s': %s", name,
+		err, err_of_word(word), "machine '%s': %s", name,
 		escape_name(safe, sizeof(safe), text ? text : "it refused"));
 }
 

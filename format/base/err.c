@@ -94,3 +94,32 @@ int err_prefix(struct err *err, const char *format, ...)
 	escape_name(err->text + size + 2, sizeof(err->text) - size - 2, old);
 	return err->code;
 }
+
+static const struct {
+	const char *word;
+	int code;
+} words[] = {
+	{ "busy", -EBUSY },      { "not-found", -ENOENT },
+	{ "corrupt", -EBADMSG }, { "no-space", -ENOSPC },
+	{ "invalid", -EINVAL },  { "unsupported", -EOPNOTSUPP },
+	{ "read-only", -EROFS }, { "denied", -EACCES },
+	{ "too-many", -EMLINK }, { "failed", -EIO },
+};
+
+const char *err_word(int code)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(words); i++) {
+		if (words[i].code == code)
+			return words[i].word;
+	}
+	return "failed";
+}
+
+int err_of_word(const char *word)
+{
+	for (size_t i = 0; word && i < ARRAY_SIZE(words); i++) {
+		if (!strcmp(words[i].word, word))
+			return words[i].code;
+	}
+	return -EIO;
+}

@@ -42,6 +42,11 @@ int err_sys(struct err *err, int code, const char *format, ...)
 int err_prefix(struct err *err, const char *format, ...)
 	__attribute__((format(printf, 2, 3)));
 
+/* The word for a code in the protocols (spec/control.md), "failed" for one that
+ * has none; and back, -EIO for a word that is none, or NULL. */
+const char *err_word(int code);
+int err_of_word(const char *word);
+
 /*
  * The analyzer sees one file at a time: tell it that these return what they
  * were given, else it takes every failure for a success.

@@ -11,6 +11,7 @@
 
 #include "format/base/le.h"
 #include "kvm-agent/boot/bzimage.h"
+#include "kvm-agent/boot/segments.h"
 #include "kvm-agent/vm/layout.h"
 
 #define SECTOR 512u
@@ -283,30 +284,9 @@ int bzimage_tell(const struct memory *memory, const void *data,
 void bzimage_set_registers(uint64_t start, struct kvm_regs *regs,
 			   struct kvm_sregs *sregs)
 {
-	struct kvm_segment data = {
-		.limit = UINT32_MAX,
-		.selector = 0x18,
-		.type = 3, /* writable, accessed */
-		.present = 1,
-		.db = 1,
-		.s = 1,
-		.g = 1,
-	};
-	struct kvm_segment code = data;
-
-	code.selector = 0x10;
-	code.type = 11; /* readable, accessed */
-	code.db = 0;
-	code.l = 1;
-	sregs->cs = code;
-	sregs->ds = sregs->es = sregs->ss = data;
-	sregs->fs = sregs->gs = data;
-	sregs->tr = (struct kvm_segment){
-		.limit = 0x67,
-		.selector = 0x20,
-		.type = 11, /* busy TSS of 64 bits */
-		.present = 1,
-	};
+	segments_set_flat(sregs, 0x10);
+	sregs->cs.db = 0;
+	sregs->cs.l = 1;
 	sregs->gdt.base = LAYOUT_GDT;
 	sregs->gdt.limit = 4 * 8 - 1;
 	sregs->idt.base = 0;

@@ -12,6 +12,7 @@
 
 #include "format/base/le.h"
 #include "kvm-agent/boot/pvh.h"
+#include "kvm-agent/boot/segments.h"
 #include "kvm-agent/vm/layout.h"
 
 #define NOTE_NAME      "Xen"
@@ -302,28 +303,7 @@ int pvh_tell(const struct memory *memory, const struct pvh_info *info,
 void pvh_set_registers(const struct pvh_image *image, struct kvm_regs *regs,
 		       struct kvm_sregs *sregs)
 {
-	struct kvm_segment data = {
-		.limit = UINT32_MAX,
-		.selector = 0x10,
-		.type = 3, /* writable, accessed */
-		.present = 1,
-		.db = 1,
-		.s = 1,
-		.g = 1,
-	};
-	struct kvm_segment code = data;
-
-	code.selector = 0x08;
-	code.type = 11; /* readable, accessed */
-	sregs->cs = code;
-	sregs->ds = sregs->es = sregs->ss = data;
-	sregs->fs = sregs->gs = data;
-	sregs->tr = (struct kvm_segment){
-		.limit = 0x67,
-		.selector = 0x18,
-		.type = 11, /* busy TSS of 32 bits */
-		.present = 1,
-	};
+	segments_set_flat(sregs, 0x08);
 	sregs->cr0 = CR0_PE | CR0_ET;
 	sregs->cr3 = sregs->cr4 = sregs->efer = 0;
 	*regs = (struct kvm_regs){

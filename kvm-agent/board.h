@@ -7,6 +7,7 @@
 #define KVM_AGENT_BOARD_H
 
 #include "format/base/loop.h"
+#include "kvm-agent/agent_port.h"
 #include "kvm-agent/devices/acpi_pm.h"
 #include "kvm-agent/devices/i8042.h"
 #include "kvm-agent/devices/pvpanic.h"
@@ -14,7 +15,6 @@
 #include "kvm-agent/devices/serial.h"
 #include "kvm-agent/devices/vmgenid.h"
 #include "kvm-agent/virtio/blk.h"
-#include "kvm-agent/virtio/console.h"
 #include "kvm-agent/virtio/rng.h"
 #include "kvm-agent/vm/bus.h"
 #include "kvm-agent/vm/device.h"
@@ -31,8 +31,8 @@ struct board_options {
 	/* Opened with BLK_DEPTH; they stay the caller's, and outlive it. */
 	struct disk *disks[BOARD_DISKS_MAX];
 	unsigned disk_count;
-	/* Of virtio-console, for the guest agent; NULL: there is none. */
-	struct console_hooks *ports;
+	/* The host's end of virtio-console; NULL: there is no such device. */
+	struct agent_port *agent_port;
 };
 
 struct board {

@@ -104,17 +104,24 @@ void board_drop_disks(struct board *board)
 
 int board_make_console(struct board *board, struct err *err)
 {
+	struct agent_port *port = board->options->agent_port;
 	int r;
 
-	if (!board->options->ports)
+	if (!port)
 		return 0;
 	r = virtio_console_init(&board->console, 0, &board->virtio_host,
-				board->options->ports, err);
-	return r == 0 ? attach(board, &board->console.virtio, err) : r;
+				&port->hooks, err);
+	if (r == 0)
+		r = attach(board, &board->console.virtio, err);
+	return r == 0 ? agent_port_start(port, board->io_loop, &board->console,
+					 err)
+		      : r;
 }
 
 void board_drop_console(struct board *board)
 {
+	if (board->options->agent_port)
+		agent_port_stop(board->options->agent_port);
 	virtio_console_release(&board->console);
 }
 

@@ -46,6 +46,7 @@ struct agent {
 	} disk_options[BOARD_DISKS_MAX];
 	unsigned disk_count;
 	struct disks disks;
+	struct agent_port agent_port;
 	struct disk_finder finder; /* where the first disk is booted from */
 	struct terminal *terminal; /* NULL: in the background */
 	struct service *service;   /* NULL: nobody is to find it */
@@ -73,7 +74,7 @@ static const char help[] =
 	"\n"
 	"For vmsnap run, which opens these (spec/machine.md):\n"
 	"  --name NAME --control-fd N --console-fd N --log-fd N --end-fd N\n"
-	"  --lock-fd N --ready-fd N --foreground\n"
+	"  --lock-fd N --ready-fd N --agent-fd N --foreground\n"
 	"\n"
 	"Exit status: 0 switched off, 1 failed or crashed, 2 usage, 4 no such "
 	"file,\n6 this host can't (no KVM, no right to it, no such CPU).\n";
@@ -167,7 +168,23 @@ enum {
 	OPTION_END,
 	OPTION_READY,
 	OPTION_LOCK,
+	OPTION_AGENT,
 };
+
+/* The guest agent's port, and the virtio-console that it is on. */
+static int parse_agent_fd(struct agent *agent, struct err *err)
+{
+	int listener;
+	int r = parse_fd(optarg, &listener, err);
+
+	if (r < 0)
+		return r;
+	if (fcntl(listener, F_SETFD, FD_CLOEXEC) < 0)
+		return err_sys(err, -errno, "--agent-fd");
+	agent_port_init(&agent->agent_port, listener);
+	agent->options.board.agent_port = &agent->agent_port;
+	return 0;
+}
 
 static int parse_option(struct agent *agent, int option, struct err *err)
 {
@@ -192,6 +209,8 @@ static int parse_option(struct agent *agent, int option, struct err *err)
 		return parse_fd(optarg, &agent->fds.ready, err);
 	case OPTION_LOCK:
 		return parse_fd(optarg, &agent->fds.lock, err);
+	case OPTION_AGENT:
+		return parse_agent_fd(agent, err);
 	case 'k':
 		agent->kernel = optarg;
 		return 0;
@@ -234,6 +253,7 @@ static int parse(struct agent *agent, int argc, char **argv, struct err *err)
 		{ "end-fd", required_argument, NULL, OPTION_END },
 		{ "ready-fd", required_argument, NULL, OPTION_READY },
 		{ "lock-fd", required_argument, NULL, OPTION_LOCK },
+		{ "agent-fd", required_argument, NULL, OPTION_AGENT },
 		{ "foreground", no_argument, NULL, 'f' },
 		{ "help", no_argument, NULL, 'h' },
 		{ "version", no_argument, NULL, 'v' },
@@ -555,6 +575,7 @@ static void close_all(struct agent *agent)
 	if (agent->service)
 		service_disconnect(agent->service);
 	machine_free(agent->machine);
+	agent_port_stop(&agent->agent_port);
 	disk_finder_stop(&agent->finder);
 	r = disks_close(&agent->disks, &err);
 	/* What could not be kept is no good end. */

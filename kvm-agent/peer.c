@@ -24,7 +24,7 @@ struct peers {
 
 static void update_watch(struct peer *peer)
 {
-	size_t unread = peer->out.size - peer->sent;
+	size_t unread = peer_unread(peer);
 	uint32_t events = 0;
 
 	if (!peer->held && unread < PEER_UNREAD_PAUSE)
@@ -66,6 +66,8 @@ static void leave(struct peers *peers)
 			continue;
 		}
 		*at = peer->next;
+		if (peers->ops->gone)
+			peers->ops->gone(peer);
 		bytes_release(&peer->out);
 		free(peer);
 		peers->count--;
@@ -112,8 +114,11 @@ static void ready(struct loop_watch *watch, uint32_t events)
 	struct peers *peers = peer->peers;
 
 	enter(peers);
-	if (events & EPOLLOUT)
+	if (events & EPOLLOUT) {
 		flush(peer);
+		if (peers->ops->sent)
+			peers->ops->sent(peer);
+	}
 	if (!peer->closed && (events & EPOLLIN))
 		receive(peer);
 	else if (!peer->closed && (events & (EPOLLERR | EPOLLHUP)))
@@ -254,6 +259,11 @@ int peer_send(struct peer *peer, const void *data, size_t size)
 		update_watch(peer);
 	leave(peers);
 	return r;
+}
+
+size_t peer_unread(const struct peer *peer)
+{
+	return peer->out.size - peer->sent;
 }
 
 void peer_hold(struct peer *peer, bool held)

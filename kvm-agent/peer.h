@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * A socket and those who are connected to it, on a loop, never blocking: what
- * control.sock and console.sock have in common. All by the loop's thread.
+ * the sockets of a machine have in common. All by the loop's thread.
  */
 #ifndef KVM_AGENT_PEER_H
 #define KVM_AGENT_PEER_H
@@ -31,6 +31,10 @@ struct peers_ops {
 	/* Both: < 0 hangs up. */
 	int (*greet)(struct peer *peer);
 	int (*receive)(struct peer *peer, const char *data, size_t size);
+	/* Both may be NULL. Some of what was unread has been read; and: the
+	 * peer is gone, after its last call. */
+	void (*sent)(struct peer *peer);
+	void (*gone)(struct peer *peer);
 };
 
 /* Takes `listener` over in any case. What connects and isn't of our user is
@@ -48,6 +52,8 @@ void peers_each(struct peers *peers, void (*fn)(struct peer *peer, void *arg),
 
 /* To be sent; -ENOBUFS: too much is unread, and the peer is hung up on. */
 int peer_send(struct peer *peer, const void *data, size_t size);
+/* How much of it is not on its way yet. */
+size_t peer_unread(const struct peer *peer);
 /* Take nothing from it until released. */
 void peer_hold(struct peer *peer, bool held);
 

@@ -25,6 +25,7 @@ enum agent_fd {
 	FD_CONSOLE_LOG,
 	FD_END,
 	FD_LOCK,
+	FD_AGENT,
 	FD_READY, /* last: not always there */
 	FD_COUNT,
 };
@@ -32,7 +33,8 @@ enum agent_fd {
 static const char *const fd_options[FD_COUNT] = {
 	[FD_CONTROL] = "--control-fd", [FD_CONSOLE] = "--console-fd",
 	[FD_CONSOLE_LOG] = "--log-fd", [FD_END] = "--end-fd",
-	[FD_LOCK] = "--lock-fd",       [FD_READY] = "--ready-fd",
+	[FD_LOCK] = "--lock-fd",       [FD_AGENT] = "--agent-fd",
+	[FD_READY] = "--ready-fd",
 };
 
 #define WORDS_MAX 64
@@ -110,16 +112,21 @@ static int open_file(const struct start *start, const char *name, int flags,
 
 static int open_sockets(struct start *start, const char *home, struct err *err)
 {
+	static const struct {
+		enum agent_fd fd;
+		const char *name;
+	} sockets[] = { { FD_CONTROL, "control" },
+			{ FD_CONSOLE, "console" },
+			{ FD_AGENT, "agent" } };
 	char path[PATH_MAX];
-	int r = machine_path(home, start->machine->name, "control", path, err);
+	int r = 0;
 
-	if (!r)
-		r = start->fds[FD_CONTROL] = control_bind(path, err);
-	if (r >= 0)
-		r = machine_path(home, start->machine->name, "console", path,
-				 err);
-	if (!r)
-		r = start->fds[FD_CONSOLE] = control_bind(path, err);
+	for (size_t i = 0; r >= 0 && i < ARRAY_SIZE(sockets); i++) {
+		r = machine_path(home, start->machine->name, sockets[i].name,
+				 path, err);
+		if (!r)
+			r = start->fds[sockets[i].fd] = control_bind(path, err);
+	}
 	return r < 0 ? r : 0;
 }
 

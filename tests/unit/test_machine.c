@@ -294,7 +294,7 @@ static void test_failed_start(void **state)
 	expect_state("broken", "crashed");
 	/* One that is ready, and holds its lock for as long as it lives. */
 	fd = open(agent, O_WRONLY | O_TRUNC | O_CLOEXEC);
-	assert_true(dprintf(fd, "#!/bin/sh\necho >&8\nexec 8>&-\n"
+	assert_true(dprintf(fd, "#!/bin/sh\necho >&9\nexec 9>&-\n"
 				"exec sleep 1000\n") > 0);
 	close(fd);
 	assert_int_equal(vms_machine_start(home, &machine, agent, &err), 0);

@@ -20,8 +20,8 @@
 
 /* Those that describe a machine: with one of them it is a new one. */
 static const enum option describing[] = {
-	OPT_MEMORY, OPT_CPUS,   OPT_CPU,  OPT_KERNEL,
-	OPT_INITRD, OPT_APPEND, OPT_DISK, OPT_IN_PLACE,
+	OPT_MEMORY, OPT_CPUS, OPT_CPU,      OPT_KERNEL,      OPT_INITRD,
+	OPT_APPEND, OPT_DISK, OPT_IN_PLACE, OPT_DISK_FORMAT,
 };
 
 static bool describes(const struct cli *cli)
@@ -58,31 +58,63 @@ static int take_path(const char *option, const char *value, char out[PATH_MAX],
 	return 0;
 }
 
-/* A guest writes to what it is given: without a throw-away layer that must be
- * said. */
+/* Of one --disk: what stands behind it holds for it, and what stands in front
+ * of all of them holds for each. */
+struct disk_words {
+	bool in_place;
+	const char *format; /* NULL: as it looks */
+};
+
+static void take_word(const struct option_use *use, struct disk_words *words)
+{
+	if (use->option == OPT_IN_PLACE)
+		words->in_place = true;
+	if (use->option == OPT_DISK_FORMAT)
+		words->format = use->value;
+}
+
+static int take_disk(const struct options *options, unsigned at,
+		     struct disk_words words, struct vms_machine_disk *disk,
+		     struct err *err)
+{
+	int r = take_path("disk", options->uses[at].value, disk->path, err);
+
+	while (++at < options->use_count &&
+	       options->uses[at].option != OPT_DISK)
+		take_word(&options->uses[at], &words);
+	disk->temporary = !words.in_place;
+	if (r)
+		return r;
+	if (words.format)
+		return vms_disk_format_parse(words.format, &disk->format, err);
+	r = vms_disk_format_find(disk->path, &disk->format, err);
+	return r < 0 ? err_prefix(err, "--disk") : 0;
+}
+
 static int take_disks(const struct cli *cli, struct vms_machine *machine,
 		      struct err *err)
 {
 	const struct options *options = &cli->options;
+	struct disk_words all = { 0 };
 	int r;
 
-	if (cli_given(cli, OPT_IN_PLACE) != cli_given(cli, OPT_DISK))
-		return err_set(err, -EINVAL,
-			       cli_given(cli, OPT_DISK)
-				       ? "--disk: the guest would write to it; "
-					 "say --in-place, or give a copy, or a "
-					 "clone by 'vmsnap image create'"
-				       : "--in-place: of which --disk?");
+	if (!cli_given(cli, OPT_DISK) &&
+	    (cli_given(cli, OPT_IN_PLACE) || cli_given(cli, OPT_DISK_FORMAT)))
+		return err_set(err, -EINVAL, "--%s: of which --disk?",
+			       cli_given(cli, OPT_IN_PLACE) ? "in-place"
+							    : "disk-format");
 	r = alloc_array(&machine->disks, options->use_count + 1,
 			sizeof(*machine->disks), err);
 	for (unsigned i = 0; !r && i < options->use_count; i++) {
+		if (!machine->disk_count)
+			take_word(&options->uses[i], &all);
 		if (options->uses[i].option != OPT_DISK)
 			continue;
 		if (machine->disk_count == VMS_MACHINE_DISKS_MAX)
 			return err_set(err, -EINVAL, "more than %u disks",
 				       VMS_MACHINE_DISKS_MAX);
-		r = take_path("disk", options->uses[i].value,
-			      machine->disks[machine->disk_count].path, err);
+		r = take_disk(options, i, all,
+			      &machine->disks[machine->disk_count], err);
 		machine->disk_count++;
 	}
 	return r;

@@ -63,6 +63,7 @@ enum option {
 	OPT_INITRD,
 	OPT_APPEND,
 	OPT_IN_PLACE,
+	OPT_DISK_FORMAT,
 	OPT_COUNT
 };
 #define OPT_BIT(option) (1ULL << (option))

@@ -133,7 +133,13 @@ const struct option_info option_table[OPT_COUNT] = {
 			 .value = "WORDS",
 			 .help = "the kernel's command line" },
 	[OPT_IN_PLACE] = { .name = "in-place",
-			   .help = "write to the disks themselves" },
+			   .help = "write to the disk before this itself" },
+	[OPT_DISK_FORMAT] = { .name = "disk-format",
+			      .value = "FORMAT",
+			      .complete = COMPLETE_WORDS,
+			      .words = "raw qcow2 vmdk vhdx vdi",
+			      .help = "of the disk before this: raw, qcow2, "
+				      "..." },
 };
 
 const struct verb verb_table[] = {
@@ -335,7 +341,8 @@ const struct verb verb_table[] = {
 		     OPT_BIT(OPT_CPUS) | OPT_BIT(OPT_CPU) |
 		     OPT_BIT(OPT_KERNEL) | OPT_BIT(OPT_INITRD) |
 		     OPT_BIT(OPT_APPEND) | OPT_BIT(OPT_DISK) |
-		     OPT_BIT(OPT_IN_PLACE) | OPT_BIT(OPT_FOREGROUND),
+		     OPT_BIT(OPT_IN_PLACE) | OPT_BIT(OPT_DISK_FORMAT) |
+		     OPT_BIT(OPT_FOREGROUND),
 	  .help = "start a machine, or a stopped one again",
 	  .run = cmd_run },
 	{ .name = "ps",

@@ -5,9 +5,12 @@
  * does.
  */
 #include <errno.h>
+#include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "kvm-agent/disks.h"
+#include "kvm-agent/temporary/temporary.h"
 
 #define SUFFIX ".vsi"
 
@@ -19,14 +22,11 @@ static bool is_image(const char *path)
 	       strcmp(path + length - strlen(SUFFIX), SUFFIX) == 0;
 }
 
-static int open_image(struct disks *disks, const char *path, bool read_only,
-		      struct err *err)
+static int open_image(struct disks *disks, const char *path,
+		      enum image_mode mode, struct image **out, struct err *err)
 {
-	struct image_options options = {
-		.mode = read_only ? IMAGE_READ_ONLY : IMAGE_READ_WRITE,
-	};
+	struct image_options options = { .mode = mode };
 	struct image_base_info base;
-	struct image *image;
 	int r = image_read_base_info(disks->io, path, &base, err);
 
 	if (r < 0)
@@ -37,20 +37,99 @@ static int open_image(struct disks *disks, const char *path, bool read_only,
 			       "can't read for a machine: export it with "
 			       "vmsnap image export",
 			       path);
-	r = image_open(&image, disks->io, path, &options, err);
-	if (r < 0)
-		return r;
-	r = disk_image_new(&disks->disks[disks->count], image, read_only,
-			   BLK_DEPTH, err);
-	if (r < 0) {
-		(void)image_close(image, NULL);
-		return r;
+	return image_open(out, disks->io, path, &options, err);
+}
+
+/* ---- throw-away ---- */
+
+/* In /var/tmp: what is written may be much, and /tmp may be memory. */
+static int make_folder(char **out, struct err *err)
+{
+	const char *where = getenv("TMPDIR");
+	autofree char *path = NULL;
+
+	if (!where || *where != '/')
+		where = "/var/tmp";
+	if (asprintf(&path, "%s/vmsnap-layer-XXXXXX", where) < 0) {
+		path = NULL;
+		return err_set(err, -ENOMEM, "out of memory for a path");
 	}
-	disks->images[disks->count] = image;
+	if (!mkdtemp(path))
+		return err_sys(err, -errno, "a directory in '%s'", where);
+	*out = ptr_steal(&path);
 	return 0;
 }
 
-int disks_open(struct disks *disks, const char *path, bool read_only,
+static int open_beneath(struct disks *disks, const char *path,
+			struct image_base **out, struct err *err)
+{
+	struct image *image;
+	int r;
+
+	if (!is_image(path))
+		return base_raw_open(out, disks->io, path, err);
+	r = open_image(disks, path, IMAGE_READ_ONLY, &image, err);
+	return r < 0 ? r : base_image_open(out, image, err);
+}
+
+static int open_temporary(struct disks *disks, const char *path,
+			  struct image **out, struct err *err)
+{
+	autofree char *made = NULL;
+	struct image_base *base;
+	int r = open_beneath(disks, path, &base, err);
+
+	if (r < 0)
+		return r;
+	if (!disks->folder)
+		r = make_folder(&made, err);
+	if (r < 0) {
+		base->close(base);
+		return r;
+	}
+	r = temporary_open(out, disks->io, made ? made : disks->folder,
+			   disks->count, base, err);
+	if (made)
+		rmdir(made);
+	return r;
+}
+
+/* ---- all of them ---- */
+
+static int add_image(struct disks *disks, struct image *image, bool read_only,
+		     struct err *err)
+{
+	int r = disk_image_new(&disks->disks[disks->count], image, read_only,
+			       BLK_DEPTH, err);
+
+	if (r < 0)
+		(void)image_close(image, NULL);
+	else
+		disks->images[disks->count] = image;
+	return r;
+}
+
+static int open_one(struct disks *disks, const char *path, enum disk_use use,
+		    struct err *err)
+{
+	struct image *image;
+	int r;
+
+	if (use == DISK_TEMPORARY)
+		r = open_temporary(disks, path, &image, err);
+	else if (is_image(path))
+		r = open_image(disks, path,
+			       use == DISK_READ_ONLY ? IMAGE_READ_ONLY
+						     : IMAGE_READ_WRITE,
+			       &image, err);
+	else
+		return disk_raw_new(&disks->disks[disks->count], disks->io,
+				    path, use == DISK_READ_ONLY, BLK_DEPTH,
+				    err);
+	return r < 0 ? r : add_image(disks, image, use == DISK_READ_ONLY, err);
+}
+
+int disks_open(struct disks *disks, const char *path, enum disk_use use,
 	       struct err *err)
 {
 	int r;
@@ -62,10 +141,7 @@ int disks_open(struct disks *disks, const char *path, bool read_only,
 		disks->io = io_new(err);
 	if (!disks->io)
 		return err_prefix(err, "disks");
-	r = is_image(path)
-		    ? open_image(disks, path, read_only, err)
-		    : disk_raw_new(&disks->disks[disks->count], disks->io, path,
-				   read_only, BLK_DEPTH, err);
+	r = open_one(disks, path, use, err);
 	if (r == 0)
 		disks->count++;
 	return r;

@@ -8,15 +8,23 @@
 
 struct disks {
 	struct vs_io *io;
+	/* Where throw-away layers are made; NULL: in TMPDIR or /var/tmp. */
+	const char *folder;
 	struct disk *disks[BOARD_DISKS_MAX];
 	struct image *images[BOARD_DISKS_MAX]; /* NULL: raw */
 	unsigned count;
 };
 
-/* -EOPNOTSUPP: an image over a base. The errors of image_open() and
- * disk_raw_new(). A name tells what it is, never the content: that is the
- * guest's to write. */
-int disks_open(struct disks *disks, const char *path, bool read_only,
+enum disk_use {
+	DISK_IN_PLACE,
+	DISK_READ_ONLY,
+	DISK_TEMPORARY, /* what the guest writes ends with this process */
+};
+
+/* -EOPNOTSUPP: an image over a base. The errors of image_open(),
+ * disk_raw_new() and temporary_open(). A name tells what it is, never the
+ * content: that is the guest's to write. */
+int disks_open(struct disks *disks, const char *path, enum disk_use use,
 	       struct err *err);
 /* After the board. An image is flushed; the first failure is the result. */
 int disks_close(struct disks *disks, struct err *err);

@@ -28,6 +28,7 @@
 enum {
 	EXIT_USAGE = 2,
 	EXIT_NOT_FOUND = 4,
+	EXIT_BUSY = 5,
 	EXIT_UNSUPPORTED = 6,
 };
 
@@ -42,7 +43,7 @@ struct agent {
 	struct loop_watch signals;
 	struct {
 		const char *path;
-		bool read_only;
+		enum disk_use use;
 	} disk_options[BOARD_DISKS_MAX];
 	unsigned disk_count;
 	struct disks disks;
@@ -66,7 +67,13 @@ static const char help[] =
 	"disk's own\n"
 	"  --disk FILE     a disk: an image (*.vsi), a raw file or block device;\n"
 	"                  without --kernel, the first is booted from\n"
-	"  --disk-ro FILE  one that the guest only reads; both up to 16 times\n"
+	"  --disk-ro FILE  one that the guest only reads\n"
+	"  --disk-temporary FILE\n"
+	"                  one that is only read, also by others; what the "
+	"guest\n"
+	"                  writes ends with this process; 16 disks at most\n"
+	"  --layer-folder DIR\n"
+	"                  where that is kept (default: TMPDIR or /var/tmp)\n"
 	"  --memory SIZE   RAM, a multiple of 2M (default: 256M)\n"
 	"  --cpus N        1 to 64 (default: 1)\n"
 	"  --cpu MODEL     " CPU_MODELS " (default: host)\n"
@@ -77,7 +84,8 @@ static const char help[] =
 	"  --lock-fd N --ready-fd N --agent-fd N --foreground\n"
 	"\n"
 	"Exit status: 0 switched off, 1 failed or crashed, 2 usage, 4 no such "
-	"file,\n6 this host can't (no KVM, no right to it, no such CPU).\n";
+	"file,\n5 a disk is in use, 6 this host can't (no KVM, no right to it, "
+	"no such CPU).\n";
 
 /* One line, in one write: others talk on the same terminal. */
 static void say(const char *text)
@@ -94,6 +102,8 @@ static int status_of(int code)
 		return EXIT_UNSUPPORTED;
 	case -ENOENT:
 		return EXIT_NOT_FOUND;
+	case -EBUSY:
+		return EXIT_BUSY;
 	default:
 		return EXIT_FAILURE;
 	}
@@ -136,14 +146,14 @@ static int parse_cpus(const char *text, unsigned *out, struct err *err)
 	return 0;
 }
 
-static int add_disk(struct agent *agent, const char *path, bool read_only,
+static int add_disk(struct agent *agent, const char *path, enum disk_use use,
 		    struct err *err)
 {
 	if (agent->disk_count == BOARD_DISKS_MAX)
 		return err_set(err, -EINVAL, "more than %u disks",
 			       BOARD_DISKS_MAX);
 	agent->disk_options[agent->disk_count].path = path;
-	agent->disk_options[agent->disk_count++].read_only = read_only;
+	agent->disk_options[agent->disk_count++].use = use;
 	return 0;
 }
 
@@ -169,6 +179,7 @@ enum {
 	OPTION_READY,
 	OPTION_LOCK,
 	OPTION_AGENT,
+	OPTION_LAYERS,
 };
 
 /* The guest agent's port, and the virtio-console that it is on. */
@@ -221,8 +232,14 @@ static int parse_option(struct agent *agent, int option, struct err *err)
 		agent->append = optarg;
 		return 0;
 	case 'd':
+		return add_disk(agent, optarg, DISK_IN_PLACE, err);
 	case 'D':
-		return add_disk(agent, optarg, option == 'D', err);
+		return add_disk(agent, optarg, DISK_READ_ONLY, err);
+	case 't':
+		return add_disk(agent, optarg, DISK_TEMPORARY, err);
+	case OPTION_LAYERS:
+		agent->disks.folder = optarg;
+		return 0;
 	case 'm':
 		return parse_size(optarg, &options->board.memory_bytes, err);
 	case 'n':
@@ -243,6 +260,8 @@ static int parse(struct agent *agent, int argc, char **argv, struct err *err)
 		{ "append", required_argument, NULL, 'a' },
 		{ "disk", required_argument, NULL, 'd' },
 		{ "disk-ro", required_argument, NULL, 'D' },
+		{ "disk-temporary", required_argument, NULL, 't' },
+		{ "layer-folder", required_argument, NULL, OPTION_LAYERS },
 		{ "memory", required_argument, NULL, 'm' },
 		{ "cpus", required_argument, NULL, 'n' },
 		{ "cpu", required_argument, NULL, 'c' },
@@ -479,7 +498,7 @@ static int open_disks(struct agent *agent, struct err *err)
 
 	for (unsigned i = 0; i < agent->disk_count; i++) {
 		int r = disks_open(&agent->disks, agent->disk_options[i].path,
-				   agent->disk_options[i].read_only, err);
+				   agent->disk_options[i].use, err);
 
 		if (r < 0)
 			return r == -EACCES ? -EPERM : r;

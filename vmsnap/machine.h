@@ -19,9 +19,31 @@
 #define VMS_MACHINE_CPUS_MAX   64
 #define VMS_MACHINE_CPU_MAX    PATH_MAX
 
+enum vms_disk_format {
+	VMS_DISK_RAW,
+	VMS_DISK_IMAGE, /* ours */
+	VMS_DISK_QCOW2, /* these are read by QEMU's tools */
+	VMS_DISK_VMDK,
+	VMS_DISK_VHDX,
+	VMS_DISK_VDI,
+	VMS_DISK_FORMAT_COUNT,
+};
+const char *vms_disk_format_name(enum vms_disk_format format);
+int vms_disk_format_parse(const char *name, enum vms_disk_format *out,
+			  struct err *err);
+/*
+ * By its name (*.vsi), else by its content: for a disk that nobody runs yet. A
+ * guest may have written what is in a raw one, so what was found once is kept.
+ * -EOPNOTSUPP: it stands in other files too.
+ */
+int vms_disk_format_find(const char *path, enum vms_disk_format *out,
+			 struct err *err);
+
 struct vms_machine_disk {
 	char path[PATH_MAX]; /* absolute */
 	bool read_only;
+	bool temporary; /* what the guest writes ends with its agent */
+	enum vms_disk_format format;
 };
 
 /* machine.json */

@@ -50,6 +50,33 @@ static int check_path(const char *what, const char *path, struct err *err)
 		       path);
 }
 
+static int check_disk(const struct vms_machine_disk *disk, struct err *err)
+{
+	size_t length = strlen(disk->path);
+	int r = check_path("disk", disk->path, err);
+
+	if (r)
+		return r;
+	if (disk->read_only && disk->temporary)
+		return err_set(err, -EINVAL,
+			       "disk '%s': nothing is thrown away of what is "
+			       "only read",
+			       disk->path);
+	if ((disk->format == VMS_DISK_IMAGE) !=
+	    (length > 4 && !strcmp(disk->path + length - 4, ".vsi")))
+		return err_set(err, -EINVAL,
+			       "disk '%s': the name of an image, and of "
+			       "nothing else, ends in .vsi",
+			       disk->path);
+	if (disk->format > VMS_DISK_IMAGE && !disk->temporary)
+		return err_set(err, -EOPNOTSUPP,
+			       "disk '%s': a %s file can't be written in "
+			       "place: run it without, as throw-away, or "
+			       "convert it by 'qemu-img convert -O raw'",
+			       disk->path, vms_disk_format_name(disk->format));
+	return 0;
+}
+
 int machine_description_check(const struct vms_machine *machine,
 			      struct err *err)
 {
@@ -75,7 +102,7 @@ int machine_description_check(const struct vms_machine *machine,
 		r = err_set(err, -EINVAL, "%zu disks: at most %u are possible",
 			    machine->disk_count, VMS_MACHINE_DISKS_MAX);
 	for (size_t i = 0; !r && i < machine->disk_count; i++)
-		r = check_path("disk", machine->disks[i].path, err);
+		r = check_disk(&machine->disks[i], err);
 	return r;
 }
 
@@ -94,10 +121,13 @@ static json_t *disks_document(const struct vms_machine *machine)
 		const struct vms_machine_disk *disk = &machine->disks[i];
 
 		/* NULL, where it is no UTF-8, is found at the end. */
-		if (json_array_append_new(disks,
-					  json_pack("{s:s, s:b}", "path",
-						    disk->path, "read_only",
-						    disk->read_only)) < 0) {
+		if (json_array_append_new(
+			    disks,
+			    json_pack("{s:s, s:b, s:b, s:s}", "path",
+				      disk->path, "read_only", disk->read_only,
+				      "temporary", disk->temporary, "format",
+				      vms_disk_format_name(disk->format))) <
+		    0) {
 			json_decref(disks);
 			return NULL;
 		}
@@ -153,15 +183,25 @@ static int get_text(const json_t *value, char *out, size_t size, bool needed)
 	return 0;
 }
 
+static int get_flag(const json_t *value, bool *out)
+{
+	*out = json_is_true(value);
+	return json_is_boolean(value) ? 0 : -EBADMSG;
+}
+
 static int get_disk(json_t *value, struct vms_machine_disk *disk)
 {
-	json_t *path = json_object_get(value, "path");
-	json_t *read_only = json_object_get(value, "read_only");
+	char format[16];
 
-	if (json_object_size(value) != 2 || !json_is_boolean(read_only))
+	if (json_object_size(value) != 4 ||
+	    get_flag(json_object_get(value, "read_only"), &disk->read_only) ||
+	    get_flag(json_object_get(value, "temporary"), &disk->temporary) ||
+	    get_text(json_object_get(value, "format"), format, sizeof(format),
+		     true) ||
+	    vms_disk_format_parse(format, &disk->format, NULL))
 		return -EBADMSG;
-	disk->read_only = json_is_true(read_only);
-	return get_text(path, disk->path, sizeof(disk->path), true);
+	return get_text(json_object_get(value, "path"), disk->path,
+			sizeof(disk->path), true);
 }
 
 static int get_disks(json_t *array, struct vms_machine *out, struct err *err)

@@ -37,7 +37,7 @@ static const char *const fd_options[FD_COUNT] = {
 	[FD_READY] = "--ready-fd",
 };
 
-#define WORDS_MAX 64
+#define WORDS_MAX 128
 
 struct start {
 	const struct vms_machine *machine;
@@ -48,6 +48,7 @@ struct start {
 	const char *words[WORDS_MAX];
 	unsigned word_count;
 	char memory[32], cpus[16], numbers[FD_COUNT][8];
+	char folder[PATH_MAX]; /* the machine's directory */
 };
 
 static void start_release(struct start *start)
@@ -68,6 +69,23 @@ static void add(struct start *start, const char *option, const char *value)
 	start->words[start->word_count++] = value;
 }
 
+static void add_disks(struct start *start)
+{
+	const struct vms_machine *machine = start->machine;
+
+	for (size_t i = 0; i < machine->disk_count; i++) {
+		const struct vms_machine_disk *disk = &machine->disks[i];
+		const char *option = "--disk";
+
+		if (disk->read_only)
+			option = "--disk-ro";
+		else if (disk->temporary)
+			option = "--disk-temporary";
+		add(start, option, disk->path);
+	}
+	add(start, "--layer-folder", start->folder);
+}
+
 static void make_words(struct start *start)
 {
 	const struct vms_machine *machine = start->machine;
@@ -86,10 +104,7 @@ static void make_words(struct start *start)
 		add(start, "--initrd", machine->initrd);
 	if (*machine->append)
 		add(start, "--append", machine->append);
-	for (size_t i = 0; i < machine->disk_count; i++) {
-		add(start, machine->disks[i].read_only ? "--disk-ro" : "--disk",
-		    machine->disks[i].path);
-	}
+	add_disks(start);
 	for (int i = FD_CONTROL; i < FD_COUNT; i++) {
 		if (start->fds[i] < 0)
 			continue;
@@ -133,8 +148,17 @@ static int open_sockets(struct start *start, const char *home, struct err *err)
 static int open_all(struct start *start, const char *home, struct err *err)
 {
 	const char *name = start->machine->name;
-	int r = start->directory = machine_open(home, name, err);
+	int r = machine_path(home, name, "", start->folder, err);
 
+	if (!r)
+		r = start->directory = machine_open(home, name, err);
+	for (size_t i = 0; r >= 0 && i < start->machine->disk_count; i++) {
+		if (start->machine->disks[i].format > VMS_DISK_IMAGE)
+			r = err_set(err, -EOPNOTSUPP,
+				    "a disk in another program's format can't "
+				    "be run in this version: convert it by "
+				    "'qemu-img convert -O raw'");
+	}
 	/* The lock first: all that follows is its holder's. */
 	if (r >= 0)
 		r = start->fds[FD_LOCK] =

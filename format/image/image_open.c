@@ -466,6 +466,7 @@ static struct image *image_new(struct vs_io *io, const char *path,
 	image->path = strdup(path);
 	image->dir = image_dir_of(path);
 	image->writable = options->mode == IMAGE_READ_WRITE;
+	image->thrown_away = options->thrown_away;
 	if (options->mode == IMAGE_SEALED)
 		image->sealed_layer = options->sealed_layer;
 	image->threads = !io->single_thread;
@@ -546,7 +547,7 @@ int image_close(struct image *image, struct err *err)
 	if (!image)
 		return 0;
 	helper_stop(image);
-	if (image->writable) {
+	if (image->writable && !image->thrown_away) {
 		pthread_mutex_lock(&image->commit_lock);
 		r = image_checkpoint(image, err);
 		pthread_mutex_unlock(&image->commit_lock);

@@ -447,6 +447,7 @@ struct image {
 	char *path; /* of the head */
 	char *dir;
 	bool writable;
+	bool thrown_away;
 	bool threads;
 	int file; /* of the head, locked */
 	void (*damage_fn)(void *arg, uint64_t offset, uint64_t length,

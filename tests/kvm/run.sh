@@ -132,9 +132,8 @@ is_state web crashed || fail "still there"
 # Its disks are found by it, in place; a description outlives the stop.
 truncate -s 8M a.raw
 vmsnap image create -q b.vsi --size 8M
-expect 2 vmsnap run disks --kernel "$guests/echo.elf" --disk a.raw
-errs '--in-place'
 expect 2 vmsnap run disks --kernel "$guests/echo.elf" --in-place
+errs '--in-place: of which --disk'
 expect 4 vmsnap run disks --kernel "$guests/echo.elf" --in-place --disk no.raw
 expect 0 vmsnap run disks --kernel "$guests/echo.elf" --memory 4M --in-place \
 	--disk a.raw --disk b.vsi

@@ -21,7 +21,8 @@
 	"{\"version\": 1, \"name\": \"web\", \"memory_bytes\": 1073741824, " \
 	"\"cpus\": 2, \"cpu\": \"host\", \"kernel\": \"/boot/vmlinuz\", "    \
 	"\"initrd\": null, \"append\": \"console=ttyS0\", \"disks\": "       \
-	"[{\"path\": \"/srv/web.raw\", \"read_only\": false}]}"
+	"[{\"path\": \"/srv/web.raw\", \"read_only\": false, "               \
+	"\"temporary\": false, \"format\": \"raw\"}]}"
 
 static char home[64];
 
@@ -72,6 +73,17 @@ static void test_description_round_trip(void **state)
 	assert_string_equal(again.append, machine.append);
 	assert_string_equal(again.kernel, machine.kernel);
 	assert_false(again.disks[0].read_only);
+	assert_false(again.disks[0].temporary);
+	assert_int_equal(again.disks[0].format, VMS_DISK_RAW);
+	free(text);
+	vms_machine_release(&again);
+	machine.disks[0].temporary = true;
+	machine.disks[0].format = VMS_DISK_VHDX;
+	assert_int_equal(machine_description_put(&machine, &text, NULL), 0);
+	assert_int_equal(
+		machine_description_get(text, strlen(text), &again, NULL), 0);
+	assert_true(again.disks[0].temporary);
+	assert_int_equal(again.disks[0].format, VMS_DISK_VHDX);
 	free(text);
 	vms_machine_release(&again);
 	vms_machine_release(&machine);
@@ -138,6 +150,16 @@ static void test_descriptions_refused(void **state)
 	refuse("\"/srv/web.raw\"", "\"web.raw\"", -EBADMSG);
 	refuse("\"read_only\": false", "\"read_only\": 0", -EBADMSG);
 	refuse("\"read_only\": false", "\"read_only\": false, \"a\": 1",
+	       -EBADMSG);
+	refuse("\"temporary\": false", "\"temporary\": \"yes\"", -EBADMSG);
+	refuse("\"temporary\": false, ", "", -EBADMSG);
+	refuse("\"raw\"", "\"cow\"", -EBADMSG);
+	refuse("\"raw\"", "null", -EBADMSG);
+	/* Only thrown away, only of that name, nothing of what is read. */
+	refuse("\"raw\"", "\"qcow2\"", -EBADMSG);
+	refuse("\"raw\"", "\"image\"", -EBADMSG);
+	refuse("/srv/web.raw", "/srv/web.vsi", -EBADMSG);
+	refuse("false, \"temporary\": false", "true, \"temporary\": true",
 	       -EBADMSG);
 	refuse("[{", "{\"a\": [{", -EBADMSG);
 	for (size_t size = 0; size < strlen(GOOD); size++)

@@ -129,6 +129,7 @@ static const struct part {
 	{ board_make_rng, board_drop_rng },
 	{ board_make_disks, board_drop_disks },
 	{ board_make_console, board_drop_console },
+	{ board_make_balloon, board_drop_balloon },
 };
 
 int board_attach(struct board *board, struct device *device, struct err *err)

@@ -14,6 +14,7 @@
 #include "kvm-agent/devices/rtc.h"
 #include "kvm-agent/devices/serial.h"
 #include "kvm-agent/devices/vmgenid.h"
+#include "kvm-agent/virtio/balloon.h"
 #include "kvm-agent/virtio/blk.h"
 #include "kvm-agent/virtio/rng.h"
 #include "kvm-agent/vm/bus.h"
@@ -62,6 +63,7 @@ struct board {
 	struct rng rng;
 	struct blk disks[BOARD_DISKS_MAX];
 	struct virtio_console console;
+	struct balloon balloon;
 
 	/* Those of virtio, which the I/O thread serves. */
 	struct virtio *virtios[PCI_SLOTS];

@@ -125,6 +125,18 @@ void board_drop_console(struct board *board)
 	virtio_console_release(&board->console);
 }
 
+int board_make_balloon(struct board *board, struct err *err)
+{
+	int r = balloon_init(&board->balloon, 0, &board->virtio_host, err);
+
+	return r == 0 ? attach(board, &board->balloon.virtio, err) : r;
+}
+
+void board_drop_balloon(struct board *board)
+{
+	balloon_release(&board->balloon);
+}
+
 /* ---- standing still ---- */
 
 struct stillness {

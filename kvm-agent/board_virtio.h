@@ -13,5 +13,7 @@ int board_make_disks(struct board *board, struct err *err);
 void board_drop_disks(struct board *board);
 int board_make_console(struct board *board, struct err *err);
 void board_drop_console(struct board *board);
+int board_make_balloon(struct board *board, struct err *err);
+void board_drop_balloon(struct board *board);
 
 #endif

@@ -88,11 +88,12 @@ static json_t *status_document(struct control *control)
 	struct control_status status = { 0 };
 
 	control->ops->status(control->machine, &status);
-	return json_pack("{s:b, s:s, s:o, s:i, s:o, s:o, s:o, s:o}", "ok", 1,
-			 "state", status.state, "cause", words(status.cause),
+	return json_pack("{s:b, s:s, s:o, s:i, s:o, s:o, s:o, s:o, s:o}", "ok",
+			 1, "state", status.state, "cause", words(status.cause),
 			 "cpus", (int)status.cpus, "memory_bytes",
 			 number(status.memory_bytes), "resident_bytes",
-			 number(status.resident_bytes), "uptime_ms",
+			 number(status.resident_bytes), "balloon_bytes",
+			 number(status.balloon_bytes), "uptime_ms",
 			 number(status.uptime_ns / 1000000), "cpu_ms",
 			 number(status.cpu_ns / 1000000));
 }
@@ -114,8 +115,21 @@ static bool find_action(const char *what, enum control_action *action)
 	return false;
 }
 
+static int set_balloon(struct control *control, const json_t *request,
+		       struct err *err)
+{
+	const json_t *target = json_object_get(request, "target_bytes");
+
+	if (!json_is_integer(target) || json_integer_value(target) < 1)
+		return err_set(err, -EINVAL,
+			       "a balloon without a 'target_bytes'");
+	return control->ops->balloon(control->machine,
+				     (uint64_t)json_integer_value(target), err);
+}
+
 /* What is to be answered; NULL: there is no memory. *stop: once that is sent. */
-static json_t *answer(struct client *client, const char *what, bool *stop)
+static json_t *answer(struct client *client, const char *what,
+		      const json_t *request, bool *stop)
 {
 	struct control *control = peers_owner(client->peer.peers);
 	enum control_action action;
@@ -126,6 +140,8 @@ static json_t *answer(struct client *client, const char *what, bool *stop)
 		return status_document(control);
 	if (!strcmp(what, "events")) {
 		client->wants_events = true;
+	} else if (!strcmp(what, "balloon")) {
+		r = set_balloon(control, request, &err);
 	} else if (!find_action(what, &action)) {
 		r = err_set(&err, -EINVAL, "unknown request '%s'", what);
 	} else if (action == CONTROL_STOP) {
@@ -158,7 +174,7 @@ static int handle(struct client *client, json_t *request)
 	} else if (!what) {
 		document = refusal(-EINVAL, "a request without a 'do'");
 	} else {
-		document = answer(client, what, &stop);
+		document = answer(client, what, request, &stop);
 	}
 	if (document && id)
 		json_object_set(document, "id", id);

@@ -22,7 +22,7 @@ struct control_status {
 	const char *state;        /* a word of the spec; static */
 	char cause[ERR_TEXT_MAX]; /* empty: none */
 	unsigned cpus;
-	uint64_t memory_bytes, resident_bytes;
+	uint64_t memory_bytes, resident_bytes, balloon_bytes;
 	uint64_t uptime_ns, cpu_ns;
 };
 
@@ -30,6 +30,9 @@ struct control_ops {
 	void (*status)(void *machine, struct control_status *out);
 	/* -EINVAL: not in this state. A stop only begins here. */
 	int (*act)(void *machine, enum control_action action, struct err *err);
+	/* The guest is to keep so much of its RAM, 1 byte at least. -EINVAL:
+	 * as above, or more than it has. */
+	int (*balloon)(void *machine, uint64_t target_bytes, struct err *err);
 };
 
 struct control;

@@ -449,6 +449,21 @@ int machine_press_power_button(struct machine *machine, struct err *err)
 	return r;
 }
 
+int machine_set_balloon(struct machine *machine, uint64_t target_bytes,
+			struct err *err)
+{
+	int r = must_run(machine, err);
+
+	if (r < 0)
+		return r;
+	if (target_bytes > machine->board.memory.size_bytes)
+		return err_set(
+			err, -EINVAL, "the machine has %llu bytes of RAM",
+			(unsigned long long)machine->board.memory.size_bytes);
+	balloon_set_target(&machine->board.balloon, target_bytes);
+	return 0;
+}
+
 void machine_stop(struct machine *machine)
 {
 	if (machine->state == MACHINE_STOPPED ||

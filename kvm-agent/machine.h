@@ -82,6 +82,9 @@ int machine_restore(struct machine *machine, const struct state *state,
 int machine_reset(struct machine *machine, struct err *err);
 /* -EBUSY: it does not run. */
 int machine_press_power_button(struct machine *machine, struct err *err);
+/* The guest is asked to keep so much of its RAM; -EINVAL: it has less. */
+int machine_set_balloon(struct machine *machine, uint64_t target_bytes,
+			struct err *err);
 
 struct board *machine_board(struct machine *machine);
 

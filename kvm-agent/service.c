@@ -99,13 +99,14 @@ static uint64_t cpu_ns(void)
 static void on_status(void *arg, struct control_status *out)
 {
 	struct service *service = arg;
-	const struct board *board = machine_board(service->machine);
+	struct board *board = machine_board(service->machine);
 
 	*out = (struct control_status){
 		.state = machine_state_name(machine_state(service->machine)),
 		.cpus = board->options->cpus,
 		.memory_bytes = board->options->memory_bytes,
 		.resident_bytes = resident_bytes(service),
+		.balloon_bytes = balloon_bytes(&board->balloon),
 		.uptime_ns =
 			(uint64_t)(time_monotonic_ns() - service->start_ns),
 		.cpu_ns = cpu_ns(),
@@ -154,7 +155,17 @@ static int on_act(void *arg, enum control_action action, struct err *err)
 	return r ? err_set(err, r, "%s", why.text) : 0;
 }
 
-static const struct control_ops control_ops = { on_status, on_act };
+static int on_balloon(void *arg, uint64_t target_bytes, struct err *err)
+{
+	struct service *service = arg;
+	struct err why = { 0 };
+	int r = machine_set_balloon(service->machine, target_bytes, &why);
+
+	r = as_invalid(r, &why);
+	return r ? err_set(err, r, "%s", why.text) : 0;
+}
+
+static const struct control_ops control_ops = { on_status, on_act, on_balloon };
 
 /* ---- life ---- */
 

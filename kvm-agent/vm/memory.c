@@ -5,6 +5,7 @@
  * on both sides, for huge pages. Reserved without commitment: a guest of 64 GiB
  * starts on a host that has them only when it uses them.
  */
+#include <assert.h>
 #include <errno.h>
 #include <inttypes.h>
 #include <string.h>
@@ -86,6 +87,21 @@ void *memory_at(const struct memory *memory, struct gpa at, uint64_t length)
 				       : NULL;
 	}
 	return NULL;
+}
+
+int memory_discard(const struct memory *memory, void *at, uint64_t length)
+{
+	const uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE);
+	uint8_t *ram = memory->regions[0].host;
+	uint8_t *from = at, *end = from + length;
+
+	assert(from >= ram && from <= end && end <= ram + memory->size_bytes);
+	from += -(uintptr_t)from & (page - 1);
+	if (end - (uintptr_t)end % page <= from)
+		return 0;
+	end -= (uintptr_t)end % page;
+	return madvise(from, (size_t)(end - from), MADV_DONTNEED) < 0 ? -errno
+								      : 0;
 }
 
 int memory_read(const struct memory *memory, struct gpa at, void *buffer,

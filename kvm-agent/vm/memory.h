@@ -53,6 +53,13 @@ int memory_clear(struct memory *memory, struct err *err);
  */
 void *memory_at(const struct memory *memory, struct gpa at, uint64_t length);
 
+/*
+ * Bytes that memory_at() gave mean nothing to the guest any more: the whole
+ * pages among them go back to the host, and read as zeros until they are
+ * written to again. -errno: they are as they were, which does no harm.
+ */
+int memory_discard(const struct memory *memory, void *at, uint64_t length);
+
 /* Copies. -EFAULT, and nothing is copied, where memory_at() has no pointer. */
 int memory_read(const struct memory *memory, struct gpa at, void *buffer,
 		uint64_t length);

@@ -31,6 +31,7 @@ struct fixture {
 	/* the machine */
 	atomic_int state; /* 0 running, 1 paused */
 	atomic_int stops;
+	uint64_t balloon;
 	/* the guest's input */
 	pthread_mutex_t lock;
 	char typed[65536];
@@ -150,6 +151,7 @@ static void machine_status(void *machine, struct control_status *out)
 		.cpus = 2,
 		.memory_bytes = 1 << 20,
 		.resident_bytes = 4096,
+		.balloon_bytes = fixture->balloon,
 		.uptime_ns = 5000000,
 		.cpu_ns = 7000000,
 	};
@@ -184,7 +186,19 @@ static int machine_act(void *machine, enum control_action action,
 	return 0;
 }
 
-static const struct control_ops machine_ops = { machine_status, machine_act };
+static int machine_balloon(void *machine, uint64_t target_bytes,
+			   struct err *err)
+{
+	struct fixture *fixture = machine;
+
+	if (target_bytes > 1 << 20)
+		return err_set(err, -EINVAL, "more than there is");
+	fixture->balloon = (1 << 20) - target_bytes;
+	return 0;
+}
+
+static const struct control_ops machine_ops = { machine_status, machine_act,
+						machine_balloon };
 
 static struct fixture *control_fixture(void)
 {
@@ -213,7 +227,8 @@ static void test_requests(void **state)
 	assert_string_equal(ask(fd, "{\"do\":\"status\",\"id\":7}\n"),
 			    "{\"ok\":true,\"state\":\"running\",\"cause\":null,"
 			    "\"cpus\":2,\"memory_bytes\":1048576,"
-			    "\"resident_bytes\":4096,\"uptime_ms\":5,"
+			    "\"resident_bytes\":4096,\"balloon_bytes\":0,"
+			    "\"uptime_ms\":5,"
 			    "\"cpu_ms\":7,\"id\":7}\n");
 	assert_string_equal(ask(fd, "{\"do\":\"pause\",\"x\":[1]}\n"),
 			    "{\"ok\":true}\n");
@@ -230,6 +245,22 @@ static void test_requests(void **state)
 	assert_non_null(strstr(ask(fd, "{\"do\":1}\n"), "without a 'do'"));
 	assert_non_null(
 		strstr(ask(fd, "{\"do\":\"pause\",\"id\":[]}\n"), "an id is"));
+	assert_string_equal(
+		ask(fd, "{\"do\":\"balloon\",\"target_bytes\":1048000}\n"),
+		"{\"ok\":true}\n");
+	assert_non_null(strstr(ask(fd, "{\"do\":\"status\"}\n"),
+			       "\"balloon_bytes\":576,"));
+	assert_non_null(
+		strstr(ask(fd, "{\"do\":\"balloon\",\"target_bytes\":0}\n"),
+		       "without a 'target_bytes'"));
+	assert_non_null(
+		strstr(ask(fd, "{\"do\":\"balloon\",\"target_bytes\":\"1\"}\n"),
+		       "without a 'target_bytes'"));
+	assert_non_null(strstr(ask(fd, "{\"do\":\"balloon\"}\n"),
+			       "without a 'target_bytes'"));
+	assert_non_null(strstr(
+		ask(fd, "{\"do\":\"balloon\",\"target_bytes\":1048577}\n"),
+		"more than there is"));
 	/* Two at once, and one in two pieces. */
 	say(fd, "{\"do\":\"resume\",\"id\":1}\n{\"do\":\"reset\",\"id\":2}\n{");
 	assert_string_equal(get_line(fd), "{\"ok\":true,\"id\":1}\n");

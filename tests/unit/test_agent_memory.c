@@ -74,6 +74,32 @@ static void test_memory_sizes(void **state)
 	assert_int_equal(memory_init(&memory, 32 * TIB, NULL), -EINVAL);
 }
 
+/* The whole pages among the bytes, and nothing beside them. */
+static void test_discard(void **state)
+{
+	struct memory memory;
+	uint8_t *ram;
+
+	(void)state;
+	assert_int_equal(memory_init(&memory, 2 * MIB, NULL), 0);
+	ram = memory_at(&memory, gpa_make(0), 2 * MIB);
+	memset(ram, 1, 2 * MIB);
+	assert_int_equal(memory_discard(&memory, ram + 4095, 4097), 0);
+	assert_int_equal(ram[4095], 1);
+	assert_int_equal(ram[4096], 0);
+	assert_int_equal(ram[8191], 0);
+	assert_int_equal(ram[8192], 1);
+	assert_int_equal(memory_discard(&memory, ram + 8193, 4095 + 4095), 0);
+	assert_int_equal(memory_discard(&memory, ram + 8192, 1), 0);
+	assert_int_equal(memory_discard(&memory, ram + 8193, 1), 0);
+	assert_int_equal(ram[8192], 1);
+	assert_int_equal(ram[12288], 1);
+	assert_int_equal(memory_discard(&memory, ram, 2 * MIB), 0);
+	assert_int_equal(ram[0], 0);
+	assert_int_equal(ram[2 * MIB - 1], 0);
+	memory_release(&memory);
+}
+
 /* ---- buses ---- */
 
 struct port {
@@ -185,6 +211,7 @@ int main(void)
 		cmocka_unit_test(test_low_memory),
 		cmocka_unit_test(test_memory_above_the_hole),
 		cmocka_unit_test(test_memory_sizes),
+		cmocka_unit_test(test_discard),
 		cmocka_unit_test(test_bus_edges),
 		cmocka_unit_test(test_bus_moves_from_within),
 		cmocka_unit_test(test_bus_is_bounded),

@@ -87,15 +87,49 @@ static void ring_exit(struct io_uring *ring)
 	io_uring_queue_exit(ring);
 }
 
-static int ring_init(struct io_uring *ring, unsigned entries)
+static int ring_init(struct io_uring *ring, unsigned entries, unsigned flags)
 {
 	/* Completions wait for our next call instead of interrupting us. */
-	int r = io_uring_queue_init(entries, ring, IORING_SETUP_COOP_TASKRUN);
+	int r = io_uring_queue_init(entries, ring,
+				    flags | IORING_SETUP_COOP_TASKRUN);
 
 	if (r == -EINVAL)
-		r = io_uring_queue_init(entries, ring, 0);
+		r = io_uring_queue_init(entries, ring, flags);
 	ring_order();
 	return r;
+}
+
+/*
+ * From here on it reads, writes and syncs, and no more: who gets hold of the
+ * process can't use the ring for what the process itself is denied. Where the
+ * kernel knows no such thing (before 5.10) the ring goes on as it is.
+ */
+static int ring_init_narrow(struct io_uring *ring, unsigned entries)
+{
+	struct io_uring_restriction allowed[] = {
+		{ .opcode = IORING_RESTRICTION_SQE_OP,
+		  .sqe_op = IORING_OP_READ },
+		{ .opcode = IORING_RESTRICTION_SQE_OP,
+		  .sqe_op = IORING_OP_WRITE },
+		{ .opcode = IORING_RESTRICTION_SQE_OP,
+		  .sqe_op = IORING_OP_FSYNC },
+	};
+	int r = ring_init(ring, entries, IORING_SETUP_R_DISABLED);
+
+	if (r == -EINVAL)
+		return ring_init(ring, entries, 0);
+	if (r < 0)
+		return r;
+	/* liburing's own functions for it are not in its library. */
+	r = io_uring_register((unsigned)ring->ring_fd,
+			      IORING_REGISTER_RESTRICTIONS, allowed,
+			      ARRAY_SIZE(allowed));
+	if (r == 0)
+		r = io_uring_register((unsigned)ring->ring_fd,
+				      IORING_REGISTER_ENABLE_RINGS, NULL, 0);
+	if (r < 0)
+		ring_exit(ring);
+	return r < 0 ? r : 0;
 }
 
 static struct io_queue *uring_queue_new(struct vs_io *io, unsigned depth,
@@ -108,7 +142,7 @@ static struct io_queue *uring_queue_new(struct vs_io *io, unsigned depth,
 		return NULL;
 	if (alloc_array(&uring, 1, sizeof(*uring), err) < 0)
 		return NULL;
-	r = ring_init(&uring->ring, depth);
+	r = ring_init_narrow(&uring->ring, depth);
 	if (r < 0) {
 		err_sys(err, r, "can't make an io_uring of depth %u", depth);
 		return NULL;
@@ -339,7 +373,7 @@ static int probe_ring(struct err *err)
 	struct io_uring_probe *probe;
 	struct io_uring ring;
 	bool usable;
-	int r = ring_init(&ring, PROBE_ENTRIES);
+	int r = ring_init(&ring, PROBE_ENTRIES, 0);
 
 	if (r < 0)
 		return err_sys(

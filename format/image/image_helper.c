@@ -8,6 +8,7 @@
 #include <errno.h>
 #include <signal.h>
 
+#include "format/base/thread.h"
 #include "format/image/image_private.h"
 
 /* The part holds what it needs, or says what is wrong. */
@@ -43,6 +44,7 @@ static void *helper_main(void *arg)
 	struct image *image = arg;
 	struct part *part;
 
+	thread_begin(THREAD_IMAGE);
 	image_lock(image);
 	for (;;) {
 		part = part_pop(&image->jobs);
@@ -62,13 +64,15 @@ static void *helper_main(void *arg)
 	return NULL;
 }
 
-/* Signals are for the program's own threads. */
+/* Signals are for the program's own threads, but for what it has to answer for
+ * itself: a call that a sandbox refuses. */
 static int make_thread(pthread_t *thread, void *(*run)(void *), void *arg)
 {
 	sigset_t all, old;
 	int r;
 
 	sigfillset(&all);
+	sigdelset(&all, SIGSYS);
 	pthread_sigmask(SIG_SETMASK, &all, &old);
 	r = pthread_create(thread, NULL, run, arg);
 	pthread_sigmask(SIG_SETMASK, &old, NULL);
@@ -164,6 +168,7 @@ static void *background_main(void *arg)
 {
 	struct image *image = arg;
 
+	thread_begin(THREAD_IMAGE);
 	image_lock(image);
 	for (;;) {
 		if (image->flushes.first)

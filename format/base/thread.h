@@ -1,0 +1,23 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Threads that a library makes for itself, and how the program that it runs in
+ * hears of them: a program that takes rights away from itself takes more of
+ * them away from a thread that needs few.
+ */
+#ifndef FORMAT_BASE_THREAD_H
+#define FORMAT_BASE_THREAD_H
+
+enum thread_kind {
+	THREAD_IMAGE,  /* does an image's slow work: its files */
+	THREAD_KEEPER, /* talks to a keeper: its socket */
+};
+
+typedef void thread_started_fn(enum thread_kind kind);
+
+/* Called by each such thread, first of all. Set before there is one; NULL:
+ * nobody listens. */
+void thread_on_start(thread_started_fn *fn);
+/* For the library: the calling thread has just begun. */
+void thread_begin(enum thread_kind kind);
+
+#endif

@@ -18,5 +18,7 @@ ssize_t machine_read_file(int directory, const char *file, size_t max,
 int machine_is_locked(int directory, struct err *err);
 /* The lock as a descriptor that holds it. -EBUSY. */
 int machine_lock(int directory, const char *name, struct err *err);
+/* When a process began: field 22 of its /proc/PID/stat. */
+int machine_process_start(int process, uint64_t *out, struct err *err);
 
 #endif

@@ -3,11 +3,14 @@
  * The end of an agent that does not answer. A number in a file may be another
  * process by now: the one meant is the one that has this machine's lock open,
  * and a descriptor of the process is held from before that look to the signal.
+ * An agent shows its descriptors to root alone; for others it is the process
+ * that began when this machine's agent did.
  */
 #include "vmsnap/machine_home.h"
 
 #include <dirent.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
@@ -34,20 +37,66 @@ static bool has_open(int process, const struct stat *lock)
 	return found;
 }
 
-static int read_pid(int directory, struct err *err)
+static int read_number(int directory, const char *file, uint64_t *out,
+		       struct err *err)
 {
 	autofree char *text = NULL;
-	ssize_t size =
-		machine_read_file(directory, "agent.pid", 32, &text, err);
-	long process = 0;
+	ssize_t size = machine_read_file(directory, file, 32, &text, err);
+	char *end;
 
 	if (size < 0)
 		return (int)size;
 	text[size] = 0;
-	process = strtol(text, NULL, 10);
+	errno = 0;
+	*out = strtoull(text, &end, 10);
+	if (errno || *text < '0' || *text > '9' || *end != '\n')
+		return err_set(err, -EBADMSG, "%s is damaged", file);
+	return 0;
+}
+
+static int read_pid(int directory, struct err *err)
+{
+	uint64_t process;
+	int r = read_number(directory, "agent.pid", &process, err);
+
+	if (r < 0)
+		return r;
 	if (process <= 1 || process > INT32_MAX)
 		return err_set(err, -EBADMSG, "agent.pid is damaged");
 	return (int)process;
+}
+
+int machine_process_start(int process, uint64_t *out, struct err *err)
+{
+	char path[64], text[1024], *at;
+	ssize_t size = -1;
+	int fd;
+
+	snprintf(path, sizeof(path), "/proc/%d/stat", process);
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	if (fd >= 0) {
+		size = read(fd, text, sizeof(text) - 1);
+		close(fd);
+	}
+	if (size <= 0)
+		return err_sys(err, size < 0 ? -errno : -ESRCH, "'%s'", path);
+	text[size] = 0;
+	/* The name, in parentheses, may be anything; it is field 2 of them. */
+	at = strrchr(text, ')');
+	for (int field = 2; at && field < 22; field++)
+		at = strchr(at + 1, ' ');
+	if (!at)
+		return err_set(err, -EBADMSG, "'%s' is cut off", path);
+	*out = strtoull(at + 1, NULL, 10);
+	return 0;
+}
+
+static bool began_then(int directory, int process)
+{
+	uint64_t wanted, is;
+
+	return read_number(directory, "agent.start", &wanted, NULL) == 0 &&
+	       machine_process_start(process, &is, NULL) == 0 && wanted == is;
 }
 
 int vms_machine_kill(const char *home, const char *name, struct err *err)
@@ -69,7 +118,8 @@ int vms_machine_kill(const char *home, const char *name, struct err *err)
 	if (process < 0)
 		return err_prefix(err, "machine '%s'", name);
 	handle = (int)syscall(SYS_pidfd_open, process, 0);
-	if (handle < 0 || !has_open(process, &lock))
+	if (handle < 0 || (!has_open(process, &lock) &&
+			   !(geteuid() && began_then(directory, process))))
 		return err_set(
 			err, -EIO,
 			"machine '%s' is locked by a process that is not "

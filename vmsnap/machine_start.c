@@ -175,15 +175,28 @@ static int open_all(struct start *start, const char *home, struct err *err)
 	return r < 0 ? r : open_sockets(start, home, err);
 }
 
-static int write_pid(const struct start *start, pid_t process, struct err *err)
+static int write_number(const struct start *start, const char *file,
+			uint64_t number, struct err *err)
 {
-	autofd int fd = open_file(start, "agent.pid", O_TRUNC, err);
+	autofd int fd = open_file(start, file, O_TRUNC, err);
 
 	if (fd < 0)
 		return fd;
-	return dprintf(fd, "%d\n", (int)process) < 0
-		       ? err_sys(err, -errno, "'agent.pid'")
+	return dprintf(fd, "%" PRIu64 "\n", number) < 0
+		       ? err_sys(err, -errno, "'%s'", file)
 		       : 0;
+}
+
+/* Which process it is, and when that began: who else could have its number? */
+static int write_pid(const struct start *start, pid_t process, struct err *err)
+{
+	uint64_t began;
+	int r = machine_process_start(process, &began, err);
+
+	if (r == 0)
+		r = write_number(start, "agent.start", began, err);
+	return r == 0 ? write_number(start, "agent.pid", (uint64_t)process, err)
+		      : r;
 }
 
 /* ---- the child ---- */

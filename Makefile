@@ -217,7 +217,7 @@ $(HOST_BIN): $(BUILD)/tests/%: $(BUILD)/obj/tests/%.o \
 	$(BUILD)/obj/tests/kvm/host/rig.o $(LIB_AGENT) $(LIBS)
 	@mkdir -p $(@D)
 	$(call say,LD,$@)
-	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(NEEDED)
+	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(AGENT_NEEDED)
 
 unit: $(UNIT_BIN)
 crash: $(CRASH_BIN)

@@ -12,7 +12,7 @@
 
 #define BOUNCE_BYTES (64 * KIB)
 
-struct source {
+struct boot_disk {
 	struct disk_reader reader;
 	struct disk *disk; /* of an image; NULL: */
 	int fd;            /* of a raw file */
@@ -20,7 +20,7 @@ struct source {
 };
 
 /* Whole sectors into the bounce buffer. */
-static int read_image(struct source *source, uint64_t offset, size_t size)
+static int read_image(struct boot_disk *source, uint64_t offset, size_t size)
 {
 	struct disk_request request = { .op = DISK_READ,
 					.offset = offset,
@@ -34,7 +34,7 @@ static int read_image(struct source *source, uint64_t offset, size_t size)
 	return request.result;
 }
 
-static int read_raw(struct source *source, uint64_t offset, size_t size)
+static int read_raw(struct boot_disk *source, uint64_t offset, size_t size)
 {
 	size_t have = 0;
 
@@ -54,7 +54,8 @@ static int read_raw(struct source *source, uint64_t offset, size_t size)
 static int read_source(struct disk_reader *reader, uint64_t offset,
 		       void *buffer, size_t size, struct err *err)
 {
-	struct source *source = container_of(reader, struct source, reader);
+	struct boot_disk *source =
+		container_of(reader, struct boot_disk, reader);
 	uint8_t *to = buffer;
 
 	while (size) {
@@ -75,36 +76,42 @@ static int read_source(struct disk_reader *reader, uint64_t offset,
 	return 0;
 }
 
-static int open_source(struct source *source, const struct disks *disks,
-		       const char *path, struct err *err)
+int boot_disk_open(struct boot_disk **out, const struct disks *disks,
+		   const char *path, struct err *err)
 {
+	autofree struct boot_disk *source = NULL;
 	char quoted[256];
+	int r = alloc_array(&source, 1, sizeof(*source), err);
 
+	if (r < 0)
+		return r;
 	source->reader = (struct disk_reader){ disks->disks[0]->size_bytes,
 					       read_source };
 	source->fd = -1;
 	if (disks->images[0])
-		return disk_image_new(&source->disk, disks->images[0], true, 1,
-				      err);
-	source->fd = open(path, O_RDONLY | O_CLOEXEC);
-	if (source->fd < 0)
-		return err_sys(err, -errno, "open '%s'",
-			       escape_name(quoted, sizeof(quoted), path));
-	return 0;
+		r = disk_image_new(&source->disk, disks->images[0], true, 1,
+				   err);
+	else
+		source->fd = open(path, O_RDONLY | O_CLOEXEC);
+	if (!disks->images[0] && source->fd < 0)
+		r = err_sys(err, -errno, "open '%s'",
+			    escape_name(quoted, sizeof(quoted), path));
+	if (r == 0)
+		*out = ptr_steal(&source);
+	return r;
 }
 
-int boot_disk_look(struct disk_finder *finder, const struct disks *disks,
-		   const char *path, struct disk_boot *out, struct err *err)
+void boot_disk_close(struct boot_disk *disk)
 {
-	autofree struct source *source = NULL;
-	int r = alloc_array(&source, 1, sizeof(*source), err);
+	if (!disk)
+		return;
+	disk_free(disk->disk);
+	autofd_run(&disk->fd);
+	free(disk);
+}
 
-	if (r == 0)
-		r = open_source(source, disks, path, err);
-	if (r < 0)
-		return r;
-	r = disk_finder_look(finder, &source->reader, out, err);
-	disk_free(source->disk);
-	autofd_run(&source->fd);
-	return r;
+int boot_disk_look(struct boot_disk *disk, struct disk_finder *finder,
+		   struct disk_boot *out, struct err *err)
+{
+	return disk_finder_look(finder, &disk->reader, out, err);
 }

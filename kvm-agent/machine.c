@@ -15,6 +15,7 @@
 #include <sys/mman.h>
 
 #include "kvm-agent/machine.h"
+#include "kvm-agent/sandbox/sandbox.h"
 #include "kvm-agent/vm/vcpu_state.h"
 #include "kvm-agent/vm/vm_state.h"
 
@@ -292,6 +293,7 @@ static void *io_thread(void *arg)
 	struct machine *machine = arg;
 
 	pthread_setname_np(pthread_self(), "io");
+	sandbox_thread(SANDBOX_IO);
 	(void)loop_run(machine->io_loop, NULL);
 	return NULL;
 }
@@ -302,6 +304,7 @@ static int start_io_thread(struct machine *machine, struct err *err)
 	int r;
 
 	sigfillset(&all);
+	sigdelset(&all, SIGSYS);
 	pthread_sigmask(SIG_SETMASK, &all, &old);
 	r = pthread_create(&machine->io_thread, NULL, io_thread, machine);
 	pthread_sigmask(SIG_SETMASK, &old, NULL);

@@ -17,6 +17,7 @@
 #include "kvm-agent/boot_disk.h"
 #include "kvm-agent/disks.h"
 #include "kvm-agent/machine.h"
+#include "kvm-agent/sandbox/sandbox.h"
 #include "kvm-agent/service.h"
 #include "kvm-agent/terminal.h"
 #include "kvm-agent/vm/layout.h"
@@ -49,6 +50,7 @@ struct agent {
 	struct disks disks;
 	struct agent_port agent_port;
 	struct disk_finder finder; /* where the first disk is booted from */
+	struct boot_disk *boot_disk;
 	struct terminal *terminal; /* NULL: in the background */
 	struct service *service;   /* NULL: nobody is to find it */
 	struct machine *machine;
@@ -363,8 +365,7 @@ static int boot_from_disk(struct agent *agent, const struct memory *memory,
 	char cmdline[2 * DISK_CMDLINE_MAX];
 	struct boot_source source = { .cmdline = cmdline, .rsdp = LAYOUT_RSDP };
 	struct disk_boot found;
-	int r = boot_disk_look(&agent->finder, &agent->disks,
-			       agent->disk_options[0].path, &found, err);
+	int r = boot_disk_look(agent->boot_disk, &agent->finder, &found, err);
 
 	if (r < 0)
 		return r;
@@ -504,7 +505,10 @@ static int open_disks(struct agent *agent, struct err *err)
 			return r == -EACCES ? -EPERM : r;
 		board->disks[board->disk_count++] = agent->disks.disks[i];
 	}
-	return 0;
+	if (agent->kernel)
+		return 0;
+	return boot_disk_open(&agent->boot_disk, &agent->disks,
+			      agent->disk_options[0].path, err);
 }
 
 static int open_all(struct agent *agent, struct err *err)
@@ -530,7 +534,7 @@ static int open_all(struct agent *agent, struct err *err)
 		if (agent->initrd_fd < 0)
 			return agent->initrd_fd;
 	}
-	return open_disks(agent, err);
+	return 0;
 }
 
 /* The terminal, or what vmsnap handed over, or both. */
@@ -558,12 +562,26 @@ static int open_line(struct agent *agent, struct err *err)
 	return 0;
 }
 
+/* Before the first byte that a guest may have written is looked at. */
+static int wall_in(struct agent *agent, struct err *err)
+{
+	const struct sandbox_filter filter = { .child = agent->finder.pid,
+					       .end = agent->fds.end };
+	int r = sandbox_enter(err);
+
+	return r == 0 ? sandbox_filter(&filter, err) : r;
+}
+
 static int run(struct agent *agent, struct err *err)
 {
 	int r = open_all(agent, err);
 
 	if (r == 0)
 		r = open_line(agent, err);
+	if (r == 0)
+		r = wall_in(agent, err);
+	if (r == 0)
+		r = open_disks(agent, err);
 	if (r == 0)
 		r = machine_new(&agent->machine, &agent->options, agent->loop,
 				err);
@@ -574,8 +592,10 @@ static int run(struct agent *agent, struct err *err)
 				 &machine_board(agent->machine)->serial);
 	if (agent->service)
 		r = service_connect(agent->service, agent->machine, err);
-	if (r == 0)
-		r = machine_resume(agent->machine, err);
+	if (r < 0)
+		return r;
+	sandbox_thread(SANDBOX_CONTROL);
+	r = machine_resume(agent->machine, err);
 	if (r < 0)
 		return r;
 	if (agent->service)
@@ -596,6 +616,7 @@ static void close_all(struct agent *agent)
 	machine_free(agent->machine);
 	agent_port_stop(&agent->agent_port);
 	disk_finder_stop(&agent->finder);
+	boot_disk_close(agent->boot_disk);
 	r = disks_close(&agent->disks, &err);
 	/* What could not be kept is no good end. */
 	if (r < 0 && !agent->code) {

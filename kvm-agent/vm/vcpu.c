@@ -19,12 +19,10 @@
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 
+#include "kvm-agent/sandbox/sandbox.h"
 #include "kvm-agent/vm/vcpu.h"
 
 #define WORDS_MAX 256
-
-/* Not SIGUSR1: a user may send that one by hand. */
-#define KICK (SIGRTMIN + 1)
 
 static void on_kick(int number)
 {
@@ -227,6 +225,7 @@ static void *vcpu_thread(void *arg)
 
 	snprintf(name, sizeof(name), "vcpu %u", vcpu->index);
 	pthread_setname_np(pthread_self(), name);
+	sandbox_thread(SANDBOX_VCPU);
 	while (await_wish(vcpu) == VCPU_WISH_RUN)
 		(void)run_guest(vcpu);
 	return NULL;
@@ -240,10 +239,11 @@ static int start_thread(struct vcpu *vcpu, struct err *err)
 	int r;
 
 	/* No SA_RESTART: KVM_RUN must come back. */
-	if (sigaction(KICK, &action, NULL) < 0)
+	if (sigaction(VCPU_KICK, &action, NULL) < 0)
 		return err_sys(err, -errno, "the signal of vCPUs");
 	sigfillset(&all);
-	sigdelset(&all, KICK);
+	sigdelset(&all, VCPU_KICK);
+	sigdelset(&all, SIGSYS);
 	pthread_sigmask(SIG_SETMASK, &all, &old);
 	r = pthread_create(&vcpu->thread, NULL, vcpu_thread, vcpu);
 	pthread_sigmask(SIG_SETMASK, &old, NULL);
@@ -320,7 +320,7 @@ static void wish(struct vcpu *vcpu, enum vcpu_wish what)
 	__atomic_store_n(&vcpu->wish, what, __ATOMIC_RELEASE);
 	follow_wish(vcpu);
 	if (what != VCPU_WISH_RUN && vcpu->state == VCPU_RUNNING)
-		pthread_kill(vcpu->thread, KICK);
+		pthread_kill(vcpu->thread, VCPU_KICK);
 	pthread_cond_broadcast(&vcpu->changed);
 	pthread_mutex_unlock(&vcpu->lock);
 }

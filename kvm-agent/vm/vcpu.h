@@ -12,9 +12,14 @@
 
 #include <linux/kvm.h>
 #include <pthread.h>
+#include <signal.h>
 
 #include "kvm-agent/vm/bus.h"
 #include "kvm-agent/vm/vm.h"
+
+/* The signal that gets it out of the guest. Not SIGUSR1: a user may send that
+ * one by hand. */
+#define VCPU_KICK (SIGRTMIN + 1)
 
 enum vcpu_state {
 	VCPU_PAUSED,

@@ -1,0 +1,111 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What the process is no longer allowed, whatever user it runs as.
+ */
+#include <errno.h>
+#include <linux/capability.h>
+#include <linux/securebits.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/syscall.h>
+
+#include "kvm-agent/sandbox/filter_private.h"
+
+#define DESCRIPTORS_MAX 4096
+
+static int limit(__rlimit_resource_t resource, rlim_t value)
+{
+	struct rlimit limits;
+
+	if (getrlimit(resource, &limits) < 0)
+		return -errno;
+	if (limits.rlim_max < value)
+		value = limits.rlim_max;
+	limits = (struct rlimit){ value, value };
+	return setrlimit(resource, &limits) < 0 ? -errno : 0;
+}
+
+/* RAM and disks have no limit here: they are as large as they are. */
+static int set_limits(struct err *err)
+{
+	int r = limit(RLIMIT_CORE, 0);
+
+	if (r == 0)
+		r = limit(RLIMIT_NOFILE, DESCRIPTORS_MAX);
+	if (r == 0)
+		r = limit(RLIMIT_MEMLOCK, 0);
+	if (r == 0)
+		r = limit(RLIMIT_MSGQUEUE, 0);
+	return r < 0 ? err_sys(err, r, "a resource limit") : 0;
+}
+
+/* Of root, to open what it was told to, whoever's it is. */
+static const uint32_t while_opening = 1u << CAP_DAC_OVERRIDE;
+
+static int get_permitted(uint32_t *out)
+{
+	struct __user_cap_header_struct header = {
+		.version = _LINUX_CAPABILITY_VERSION_3,
+	};
+	struct __user_cap_data_struct now[_LINUX_CAPABILITY_U32S_3];
+
+	if (syscall(SYS_capget, &header, now) < 0)
+		return -errno;
+	*out = now[0].permitted;
+	return 0;
+}
+
+static int set_capabilities(uint32_t kept)
+{
+	struct __user_cap_header_struct header = {
+		.version = _LINUX_CAPABILITY_VERSION_3,
+	};
+	struct __user_cap_data_struct only[_LINUX_CAPABILITY_U32S_3] = {
+		{ .effective = kept, .permitted = kept },
+	};
+
+	return syscall(SYS_capset, &header, only) < 0 ? -errno : 0;
+}
+
+int privileges_drop(void)
+{
+	return set_capabilities(0);
+}
+
+static int drop_most(struct err *err)
+{
+	uint32_t permitted = 0;
+	int r = get_permitted(&permitted);
+
+	/* A user id is a number from here on, root's too. Both need a
+	 * capability, and who has none has nothing to lose. */
+	(void)prctl(
+		PR_SET_SECUREBITS,
+		SECBIT_NOROOT | SECBIT_NOROOT_LOCKED | SECBIT_NO_SETUID_FIXUP |
+			SECBIT_NO_SETUID_FIXUP_LOCKED |
+			SECBIT_KEEP_CAPS_LOCKED | SECBIT_NO_CAP_AMBIENT_RAISE |
+			SECBIT_NO_CAP_AMBIENT_RAISE_LOCKED,
+		0, 0, 0);
+	for (int i = 0; prctl(PR_CAPBSET_READ, i, 0, 0, 0) >= 0; i++)
+		(void)prctl(PR_CAPBSET_DROP, i, 0, 0, 0);
+	if (r == 0)
+		r = set_capabilities(permitted & while_opening);
+	return r < 0 ? err_sys(err, r, "capabilities") : 0;
+}
+
+int sandbox_enter(struct err *err)
+{
+	int r = set_limits(err);
+
+	if (r == 0)
+		r = drop_most(err);
+	if (r < 0)
+		return r;
+	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
+		return err_sys(err, -errno, "no new privileges");
+#ifndef SANITIZED /* LeakSanitizer needs ptrace on its own process */
+	if (prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) < 0)
+		return err_sys(err, -errno, "no core, no tracer");
+#endif
+	return 0;
+}

@@ -1,0 +1,49 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The walls around a machine, spec/threats.md. They go up in this order, while
+ * the process has one thread, and nothing takes them down again:
+ *
+ *   1. the agent opens what it needs of the host by name;
+ *   2. sandbox_enter(): rights, limits;
+ *   3. sandbox_filter(): only these system calls. From here on what a guest may
+ *      have written is read: images, disks, kernels;
+ *   4. sandbox_thread() by each thread: those of its kind only. The control
+ *      thread's own comes last, before the guest's first instruction.
+ */
+#ifndef KVM_AGENT_SANDBOX_H
+#define KVM_AGENT_SANDBOX_H
+
+#include <sys/types.h>
+
+#include "format/base/base.h"
+
+/* What kind of thread makes system calls. */
+enum sandbox_kind {
+	SANDBOX_OPENING, /* the process before the guest runs: all that follow */
+	SANDBOX_CONTROL,
+	SANDBOX_VCPU,
+	SANDBOX_IO,
+	SANDBOX_IMAGE,  /* an image's helpers */
+	SANDBOX_KEEPER, /* the keeper's client */
+	SANDBOX_KINDS,
+};
+
+/* Rights that are never needed, limits, no core, no tracer. Root keeps the right
+ * to open files of others, until sandbox_thread(). */
+int sandbox_enter(struct err *err);
+
+struct sandbox_filter {
+	pid_t child; /* the only other process that it may end; 0: none */
+	int end;     /* end.json, for the words of a violation; -1: none */
+};
+/*
+ * The calling thread and all that it starts may make the calls of
+ * SANDBOX_OPENING. Any other ends the process by SIGSYS, with words on standard
+ * error and in end.json. -EOPNOTSUPP: this kernel has no filters.
+ */
+int sandbox_filter(const struct sandbox_filter *filter, struct err *err);
+/* The calling thread from here on makes the calls of its kind only. Does
+ * nothing in a process without sandbox_filter(), which is a test's. */
+void sandbox_thread(enum sandbox_kind kind);
+
+#endif

@@ -255,9 +255,10 @@ demo:
 
 bench:
 	tests/setup bench
-	$(MAKE) all benches
+	$(MAKE) all benches guests
 	tests/bench/run.py --build $(BUILD)
 	tests/bench/image.py --build $(BUILD)
+	tests/bench/machine.py --build $(BUILD)
 
 # Stock Debian on our agent, on a host that is emulated; minutes.
 lab:

@@ -345,29 +345,6 @@ static uint8_t *status_at(const struct virtqueue_chain *chain)
 	return (uint8_t *)last->iov_base + last->iov_len - 1;
 }
 
-/* The segments of [from, from + length) of `count` of them. */
-static unsigned cut(const struct iovec *segments, unsigned count, uint64_t from,
-		    uint64_t length, struct iovec *out)
-{
-	unsigned made = 0;
-
-	for (unsigned i = 0; i < count && length; i++) {
-		uint64_t n;
-
-		if (from >= segments[i].iov_len) {
-			from -= segments[i].iov_len;
-			continue;
-		}
-		n = min_u64(segments[i].iov_len - from, length);
-		out[made++] =
-			(struct iovec){ (uint8_t *)segments[i].iov_base + from,
-					(size_t)n };
-		length -= n;
-		from = 0;
-	}
-	return made;
-}
-
 static bool wants_bounce(const struct blk_request *request)
 {
 	if (request->count > 1 &&
@@ -387,13 +364,15 @@ static int prepare_data(struct blk *blk, struct blk_request *request,
 
 	if (in) {
 		request->length = chain->writable_bytes - 1;
-		request->count = cut(chain->segments + chain->readable_count,
+		request->count =
+			segments_cut(chain->segments + chain->readable_count,
 				     chain->count - chain->readable_count, 0,
 				     request->length, request->segments);
 	} else {
 		request->length =
 			chain->readable_bytes - sizeof(struct blk_head);
-		request->count = cut(chain->segments, chain->readable_count,
+		request->count =
+			segments_cut(chain->segments, chain->readable_count,
 				     sizeof(struct blk_head), request->length,
 				     request->segments);
 	}

@@ -231,15 +231,26 @@ void virtqueue_unpop(struct virtqueue *queue)
 	queue->next_available--;
 }
 
+void virtqueue_push_all(struct virtqueue *queue,
+			const struct virtqueue_used *used, unsigned count)
+{
+	uint8_t *ring = queue->device_area + 4;
+
+	for (unsigned i = 0; i < count; i++) {
+		struct used_element element = { le32_make(used[i].head),
+						le32_make(used[i].written) };
+		unsigned at = queue->next_used++ & (queue->size - 1);
+
+		memcpy(ring + sizeof(element) * at, &element, sizeof(element));
+	}
+	store16(queue->device_area + 2, queue->next_used);
+}
+
 void virtqueue_push(struct virtqueue *queue, uint16_t head, uint32_t written)
 {
-	struct used_element element = { le32_make(head), le32_make(written) };
+	struct virtqueue_used used = { head, written };
 
-	memcpy(queue->device_area + 4 +
-		       sizeof(element) * (queue->next_used & (queue->size - 1)),
-	       &element, sizeof(element));
-	queue->next_used++;
-	store16(queue->device_area + 2, queue->next_used);
+	virtqueue_push_all(queue, &used, 1);
 }
 
 /* Is `event` among the last steps, from `old` to `new`? */
@@ -324,6 +335,28 @@ size_t segments_copy_in(const struct iovec *segments, unsigned count,
 			uint64_t offset, const void *buffer, size_t length)
 {
 	return copy(segments, count, offset, NULL, buffer, length);
+}
+
+unsigned segments_cut(const struct iovec *segments, unsigned count,
+		      uint64_t from, uint64_t length, struct iovec *out)
+{
+	unsigned made = 0;
+
+	for (unsigned i = 0; i < count && length; i++) {
+		uint64_t n;
+
+		if (from >= segments[i].iov_len) {
+			from -= segments[i].iov_len;
+			continue;
+		}
+		n = min_u64(segments[i].iov_len - from, length);
+		out[made++] =
+			(struct iovec){ (uint8_t *)segments[i].iov_base + from,
+					(size_t)n };
+		length -= n;
+		from = 0;
+	}
+	return made;
 }
 
 size_t chain_read(const struct virtqueue_chain *chain, uint64_t offset,

@@ -55,11 +55,18 @@ int virtqueue_enable(struct virtqueue *queue);
  * pointers hold as long as the memory does.
  */
 int virtqueue_pop(struct virtqueue *queue, struct virtqueue_chain *chain);
-/* One that was popped and can't be served now is the next one again. Only the
- * last one that was popped. */
+/* One that was popped and can't be served now is the next one again: the last
+ * one that was popped and neither given back nor pushed. */
 void virtqueue_unpop(struct virtqueue *queue);
 /* A chain is done; `written` bytes of what it has to be written are. */
+struct virtqueue_used {
+	uint16_t head;
+	uint32_t written;
+};
 void virtqueue_push(struct virtqueue *queue, uint16_t head, uint32_t written);
+/* Several, of which the driver sees all or none. */
+void virtqueue_push_all(struct virtqueue *queue,
+			const struct virtqueue_used *used, unsigned count);
 /* Whether the driver wants to hear of what was pushed since the last time
  * that this was true. To be called once a batch. */
 bool virtqueue_wants_interrupt(struct virtqueue *queue);
@@ -81,5 +88,8 @@ size_t segments_copy_out(const struct iovec *segments, unsigned count,
 			 uint64_t offset, void *buffer, size_t length);
 size_t segments_copy_in(const struct iovec *segments, unsigned count,
 			uint64_t offset, const void *buffer, size_t length);
+/* Those of [from, from + length); `out` has room for `count`. How many. */
+unsigned segments_cut(const struct iovec *segments, unsigned count,
+		      uint64_t from, uint64_t length, struct iovec *out);
 
 #endif

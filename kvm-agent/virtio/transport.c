@@ -137,12 +137,20 @@ void virtio_refill(struct virtio *virtio, unsigned index)
 	virtio->queues[index].budget = SHARE;
 }
 
-void virtio_push(struct virtio *virtio, unsigned index, uint16_t head,
-		 uint32_t written)
+void virtio_push_all(struct virtio *virtio, unsigned index,
+		     const struct virtqueue_used *used, unsigned count)
 {
 	/* A broken driver's rings are left alone. */
 	if (!(virtio->status & VIRTIO_STATUS_NEEDS_RESET))
-		virtqueue_push(&virtio->queues[index].ring, head, written);
+		virtqueue_push_all(&virtio->queues[index].ring, used, count);
+}
+
+void virtio_push(struct virtio *virtio, unsigned index, uint16_t head,
+		 uint32_t written)
+{
+	struct virtqueue_used used = { head, written };
+
+	virtio_push_all(virtio, index, &used, 1);
 }
 
 bool virtio_listen(struct virtio *virtio, unsigned index)

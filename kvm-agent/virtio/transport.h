@@ -137,12 +137,15 @@ bool virtio_is_live(const struct virtio *virtio);
  * it comes again later. A broken chain stops the device. */
 bool virtio_pop(struct virtio *virtio, unsigned queue,
 		struct virtqueue_chain *chain);
-/* The chain that was popped last comes again with the next pop. */
+/* The chain that was popped last comes again with the next pop; then the one
+ * before it. */
 void virtio_unpop(struct virtio *virtio, unsigned queue);
 /* A new share, for who pops by himself and not when he is told to serve. */
 void virtio_refill(struct virtio *virtio, unsigned queue);
 void virtio_push(struct virtio *virtio, unsigned queue, uint16_t head,
 		 uint32_t written);
+void virtio_push_all(struct virtio *virtio, unsigned queue,
+		     const struct virtqueue_used *used, unsigned count);
 /* As virtqueue_listen(): true: pop again. */
 bool virtio_listen(struct virtio *virtio, unsigned queue);
 /* Once after each batch of pushes. */

@@ -84,18 +84,28 @@ void guest_release(struct guest *guest)
 struct stopper {
 	struct loop_work work;
 	struct loop *loop;
+	bool seen;
 };
 
+/* At the second time: what was ready at the first had its turn. */
 static void stop(struct loop_work *work)
 {
-	loop_stop(container_of(work, struct stopper, work)->loop);
+	struct stopper *stopper = container_of(work, struct stopper, work);
+
+	if (stopper->seen)
+		loop_stop(stopper->loop);
+	else
+		loop_post(stopper->loop, work);
+	stopper->seen = true;
 }
 
 void guest_settle(struct guest *guest)
 {
 	/* What is done posts more, and a message ends a turn. */
 	for (unsigned i = 0; i < 6; i++) {
-		struct stopper stopper = { { .run = stop }, guest->loop };
+		struct stopper stopper = { { .run = stop },
+					   guest->loop,
+					   false };
 
 		loop_post(guest->loop, &stopper.work);
 		while (stopper.work.posted)

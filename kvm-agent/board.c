@@ -127,6 +127,8 @@ static const struct part {
 	{ make_genid, drop_genid },
 	{ board_make_pci, board_drop_pci },
 	{ board_make_rng, board_drop_rng },
+	/* Before the disks: its slot is in its name in the guest. */
+	{ board_make_net, board_drop_net },
 	{ board_make_disks, board_drop_disks },
 	{ board_make_console, board_drop_console },
 	{ board_make_balloon, board_drop_balloon },

@@ -16,6 +16,7 @@
 #include "kvm-agent/devices/vmgenid.h"
 #include "kvm-agent/virtio/balloon.h"
 #include "kvm-agent/virtio/blk.h"
+#include "kvm-agent/virtio/net.h"
 #include "kvm-agent/virtio/rng.h"
 #include "kvm-agent/vm/bus.h"
 #include "kvm-agent/vm/device.h"
@@ -34,6 +35,11 @@ struct board_options {
 	unsigned disk_count;
 	/* The host's end of virtio-console; NULL: there is no such device. */
 	struct agent_port *agent_port;
+	/* Stays the caller's, and outlives it, as the hooks; NULL: there is no
+	 * network. */
+	struct net_backend *net;
+	uint8_t mac[NET_MAC_SIZE];
+	struct net_hooks *net_hooks;
 };
 
 struct board {
@@ -61,6 +67,7 @@ struct board {
 	struct doorbells doorbells;
 	struct virtio_host virtio_host;
 	struct rng rng;
+	struct net net;
 	struct blk disks[BOARD_DISKS_MAX];
 	struct virtio_console console;
 	struct balloon balloon;

@@ -72,6 +72,23 @@ void board_drop_rng(struct board *board)
 	rng_release(&board->rng);
 }
 
+int board_make_net(struct board *board, struct err *err)
+{
+	const struct board_options *options = board->options;
+	int r;
+
+	if (!options->net)
+		return 0;
+	r = net_init(&board->net, 0, &board->virtio_host, options->net,
+		     options->mac, options->net_hooks, err);
+	return r == 0 ? attach(board, &board->net.virtio, err) : r;
+}
+
+void board_drop_net(struct board *board)
+{
+	net_release(&board->net);
+}
+
 /* A queue for each vCPU; the serial number is the disk's place. */
 static int make_disk(struct board *board, unsigned index, struct err *err)
 {

@@ -9,6 +9,8 @@ int board_make_pci(struct board *board, struct err *err);
 void board_drop_pci(struct board *board);
 int board_make_rng(struct board *board, struct err *err);
 void board_drop_rng(struct board *board);
+int board_make_net(struct board *board, struct err *err);
+void board_drop_net(struct board *board);
 int board_make_disks(struct board *board, struct err *err);
 void board_drop_disks(struct board *board);
 int board_make_console(struct board *board, struct err *err);

@@ -18,6 +18,7 @@
 #include "kvm-agent/disks.h"
 #include "kvm-agent/machine.h"
 #include "kvm-agent/sandbox/sandbox.h"
+#include "kvm-agent/network.h"
 #include "kvm-agent/service.h"
 #include "kvm-agent/terminal.h"
 #include "kvm-agent/vm/layout.h"
@@ -49,6 +50,8 @@ struct agent {
 	unsigned disk_count;
 	struct disks disks;
 	struct agent_port agent_port;
+	struct network_options net_options;
+	struct network network;
 	struct disk_finder finder; /* where the first disk is booted from */
 	struct boot_disk *boot_disk;
 	struct terminal *terminal; /* NULL: in the background */
@@ -84,6 +87,7 @@ static const char help[] =
 	"For vmsnap run, which opens these (spec/machine.md):\n"
 	"  --name NAME --control-fd N --console-fd N --log-fd N --end-fd N\n"
 	"  --lock-fd N --ready-fd N --agent-fd N --foreground\n"
+	"  --net-tap-fd N | --net-passt-fd N, --net-mac ADDRESS\n"
 	"\n"
 	"Exit status: 0 switched off, 1 failed or crashed, 2 usage, 4 no such "
 	"file,\n5 a disk is in use, 6 this host can't (no KVM, no right to it, "
@@ -182,6 +186,9 @@ enum {
 	OPTION_LOCK,
 	OPTION_AGENT,
 	OPTION_LAYERS,
+	OPTION_NET_TAP,
+	OPTION_NET_PASST,
+	OPTION_NET_MAC,
 };
 
 /* The guest agent's port, and the virtio-console that it is on. */
@@ -224,6 +231,13 @@ static int parse_option(struct agent *agent, int option, struct err *err)
 		return parse_fd(optarg, &agent->fds.lock, err);
 	case OPTION_AGENT:
 		return parse_agent_fd(agent, err);
+	case OPTION_NET_TAP:
+		return parse_fd(optarg, &agent->net_options.tap, err);
+	case OPTION_NET_PASST:
+		return parse_fd(optarg, &agent->net_options.passt, err);
+	case OPTION_NET_MAC:
+		agent->net_options.mac = optarg;
+		return 0;
 	case 'k':
 		agent->kernel = optarg;
 		return 0;
@@ -275,6 +289,9 @@ static int parse(struct agent *agent, int argc, char **argv, struct err *err)
 		{ "ready-fd", required_argument, NULL, OPTION_READY },
 		{ "lock-fd", required_argument, NULL, OPTION_LOCK },
 		{ "agent-fd", required_argument, NULL, OPTION_AGENT },
+		{ "net-tap-fd", required_argument, NULL, OPTION_NET_TAP },
+		{ "net-passt-fd", required_argument, NULL, OPTION_NET_PASST },
+		{ "net-mac", required_argument, NULL, OPTION_NET_MAC },
 		{ "foreground", no_argument, NULL, 'f' },
 		{ "help", no_argument, NULL, 'h' },
 		{ "version", no_argument, NULL, 'v' },
@@ -442,6 +459,15 @@ static void told(struct machine_hooks *hooks, enum guest_event event)
 		say("the guest's kernel has panicked");
 }
 
+static void on_link(void *arg, bool up, const char *words)
+{
+	struct agent *agent = arg;
+
+	say(words);
+	if (agent->service)
+		service_link(agent->service, up, words);
+}
+
 /* A client has switched it off. */
 static void end(void *arg)
 {
@@ -534,7 +560,11 @@ static int open_all(struct agent *agent, struct err *err)
 		if (agent->initrd_fd < 0)
 			return agent->initrd_fd;
 	}
-	return 0;
+	r = network_open(&agent->network, &agent->net_options, agent->loop,
+			 on_link, agent, err);
+	if (r == 0)
+		network_connect(&agent->network, &agent->options.board);
+	return r;
 }
 
 /* The terminal, or what vmsnap handed over, or both. */
@@ -617,6 +647,7 @@ static void close_all(struct agent *agent)
 	agent_port_stop(&agent->agent_port);
 	disk_finder_stop(&agent->finder);
 	boot_disk_close(agent->boot_disk);
+	network_close(&agent->network);
 	r = disks_close(&agent->disks, &err);
 	/* What could not be kept is no good end. */
 	if (r < 0 && !agent->code) {
@@ -650,6 +681,7 @@ int main(int argc, char **argv)
 		.kernel_fd = -1,
 		.initrd_fd = -1,
 		.fds = { -1, -1, -1, -1, -1, -1 },
+		.net_options = { -1, -1, NULL },
 		.signals = { .fd = -1 },
 	};
 	int r = parse(&agent, argc, argv, &agent.err);

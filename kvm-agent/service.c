@@ -312,6 +312,13 @@ void service_told(struct service *service, enum guest_event event)
 	}
 }
 
+void service_link(struct service *service, bool up, const char *words)
+{
+	if (service->control)
+		control_event(service->control, "net", up ? "up" : "down",
+			      words);
+}
+
 /* One write, so that who looks meanwhile finds nothing or all of it. */
 static void write_end(const struct service *service)
 {

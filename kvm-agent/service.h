@@ -43,6 +43,8 @@ void service_ready(struct service *service);
 void service_changed(struct service *service, enum machine_state state,
 		     const char *words);
 void service_told(struct service *service, enum guest_event event);
+/* The network's link is another. */
+void service_link(struct service *service, bool up, const char *words);
 
 /* Says how it ended, and hangs up. NULL is ignored. */
 void service_free(struct service *service);

@@ -48,7 +48,7 @@ ALL_CFLAGS += -fsanitize=fuzzer-no-link
 endif
 
 FORMAT_SRC := $(wildcard format/base/*.c format/store/*.c format/image/*.c)
-VMSNAP_SRC := $(wildcard vmsnap/*.c)
+VMSNAP_SRC := $(filter-out vmsnap/keeper/main.c,$(wildcard vmsnap/*.c vmsnap/*/*.c))
 CLI_SRC := $(wildcard cli/*.c)
 FUSE_SRC := $(wildcard fuse/*.c)
 NBD_SRC := $(wildcard nbd/*.c)

@@ -22,7 +22,8 @@ struct object_key {
 	uint8_t b[KEY_SIZE];
 };
 
-/* `word` is "pack", "table", "snapshot", "pin", "condemned" or "config". */
+/* `word` is "pack", "table", "snapshot", "pin", "condemned", "config" or
+ * "grant". */
 int object_key_derive(struct object_key *out, const uint8_t data_key[KEY_SIZE],
 		      const uint8_t salt[SALT_SIZE], const char *word,
 		      struct err *err);

@@ -60,6 +60,7 @@ FUZZ_SRC := $(wildcard tests/fuzz/fuzz_*.c)
 BENCH_SRC := $(wildcard tests/bench/*.c)
 GUEST_SRC := $(wildcard tests/kvm/*.c)
 HOST_SRC := $(filter-out %/rig.c,$(wildcard tests/kvm/host/*.c))
+LAB_SRC := tests/lab/tool.c
 GUEST_LIB_SRC := $(wildcard tests/kvm/guest/*.c tests/kvm/guest/*.S)
 
 obj = $(patsubst %.c,$(BUILD)/obj/%.o,$(1))
@@ -82,6 +83,7 @@ CRASH_BIN := $(call bin,$(CRASH_SRC))
 FUZZ_BIN := $(call bin,$(FUZZ_SRC))
 BENCH_BIN := $(call bin,$(BENCH_SRC))
 HOST_BIN := $(call bin,$(HOST_SRC))
+LAB_BIN := $(call bin,$(LAB_SRC))
 GUEST_BIN := $(patsubst %.c,$(BUILD)/%.elf,$(GUEST_SRC))
 
 ifeq ($(V),)
@@ -218,6 +220,12 @@ $(HOST_BIN): $(BUILD)/tests/%: $(BUILD)/obj/tests/%.o \
 	@mkdir -p $(@D)
 	$(call say,LD,$@)
 	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(AGENT_NEEDED)
+
+# Goes into a guest as it is.
+$(LAB_BIN): $(BUILD)/tests/%: $(BUILD)/obj/tests/%.o
+	@mkdir -p $(@D)
+	$(call say,LD,$@)
+	$(Q)$(CC) -static -pthread -o $@ $^
 
 unit: $(UNIT_BIN)
 crash: $(CRASH_BIN)

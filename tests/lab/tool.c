@@ -1,0 +1,217 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What a stock Debian lacks for the lab's tests, as one static program that is
+ * put into the guest:
+ *
+ *	listen PORT            answers at a vsock port, one peer at a time, with
+ *	                       what it is sent
+ *	send CID PORT          standard input to a vsock port, its answer to
+ *	                       standard output
+ *	rate FILE read|write COUNT DEPTH STEP RANGE
+ *	                       requests of 4 KiB past the page cache, STEP bytes
+ *	                       apart, beginning anew at RANGE, as image_bench
+ *	                       does it; prints requests a second
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/aio_abi.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+
+#include <linux/vm_sockets.h>
+
+#define BLOCK     4096u
+#define DEPTH_MAX 64u
+
+static _Noreturn void die(const char *what)
+{
+	fprintf(stderr, "tool: %s: %s\n", what, strerror(errno));
+	exit(1);
+}
+
+/* ---- vsock ---- */
+
+static void write_all(int fd, const char *data, size_t size)
+{
+	while (size) {
+		ssize_t n = write(fd, data, size);
+
+		if (n < 0)
+			die("write");
+		data += n;
+		size -= (size_t)n;
+	}
+}
+
+/* Until the other end says that there is no more. */
+static void copy(int from, int to)
+{
+	static char data[65536];
+	ssize_t n;
+
+	while ((n = read(from, data, sizeof(data))) > 0)
+		write_all(to, data, (size_t)n);
+	if (n < 0)
+		die("read");
+}
+
+static int vsock(void)
+{
+	int fd = socket(AF_VSOCK, SOCK_STREAM, 0);
+
+	if (fd < 0)
+		die("socket");
+	return fd;
+}
+
+static int listen_at(unsigned port)
+{
+	struct sockaddr_vm address = { .svm_family = AF_VSOCK,
+				       .svm_cid = VMADDR_CID_ANY,
+				       .svm_port = port };
+	int fd = vsock();
+
+	if (bind(fd, (struct sockaddr *)&address, sizeof(address)) < 0)
+		die("bind");
+	if (listen(fd, 4) < 0)
+		die("listen");
+	for (;;) {
+		int peer = accept(fd, NULL, NULL);
+
+		if (peer < 0)
+			die("accept");
+		copy(peer, peer);
+		close(peer);
+	}
+}
+
+static int send_to(unsigned cid, unsigned port)
+{
+	struct sockaddr_vm address = { .svm_family = AF_VSOCK,
+				       .svm_cid = cid,
+				       .svm_port = port };
+	int fd = vsock();
+
+	if (connect(fd, (struct sockaddr *)&address, sizeof(address)) < 0)
+		die("connect");
+	copy(0, fd);
+	if (shutdown(fd, SHUT_WR) < 0)
+		die("shutdown");
+	copy(fd, 1);
+	return 0;
+}
+
+/* ---- a disk's rate ---- */
+
+struct pattern {
+	unsigned opcode, count, depth;
+	uint64_t step, range;
+};
+
+static double now(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
+}
+
+static double drive(int fd, const struct pattern *pattern)
+{
+	struct iocb slots[DEPTH_MAX] = { 0 }, *unused[DEPTH_MAX];
+	struct io_event done[DEPTH_MAX];
+	unsigned begun = 0, finished = 0, idle = pattern->depth;
+	aio_context_t context = 0;
+	uint64_t offset = 0;
+	double start;
+
+	if (syscall(SYS_io_setup, DEPTH_MAX, &context) < 0)
+		die("io_setup");
+	for (unsigned i = 0; i < pattern->depth; i++) {
+		void *buffer = aligned_alloc(BLOCK, BLOCK);
+
+		if (!buffer)
+			die("memory");
+		memset(buffer, (int)i + 1, BLOCK);
+		slots[i].aio_buf = (uintptr_t)buffer;
+		unused[i] = &slots[i];
+	}
+	start = now();
+	while (finished < pattern->count) {
+		struct iocb *batch[DEPTH_MAX];
+		long n = 0;
+
+		while (idle && begun < pattern->count) {
+			struct iocb *slot = unused[--idle];
+
+			slot->aio_lio_opcode = (uint16_t)pattern->opcode;
+			slot->aio_fildes = (uint32_t)fd;
+			slot->aio_offset = (int64_t)offset;
+			slot->aio_nbytes = BLOCK;
+			slot->aio_data = (uintptr_t)slot;
+			batch[n++] = slot;
+			begun++;
+			offset += pattern->step;
+			if (offset + BLOCK > pattern->range)
+				offset = 0;
+		}
+		if (n && syscall(SYS_io_submit, context, n, batch) != n)
+			die("io_submit");
+		n = syscall(SYS_io_getevents, context, 1, DEPTH_MAX, done,
+			    NULL);
+		if (n < 0)
+			die("io_getevents");
+		for (long i = 0; i < n; i++) {
+			if (done[i].res != BLOCK) {
+				errno = done[i].res < 0 ? (int)-done[i].res
+							: EIO;
+				die("a request");
+			}
+			unused[idle++] = (struct iocb *)(uintptr_t)done[i].data;
+			finished++;
+		}
+	}
+	return now() - start;
+}
+
+static int rate(char **words)
+{
+	struct pattern pattern = {
+		.opcode = strcmp(words[1], "write") ? IOCB_CMD_PREAD
+						    : IOCB_CMD_PWRITE,
+		.count = (unsigned)strtoul(words[2], NULL, 10),
+		.depth = (unsigned)strtoul(words[3], NULL, 10),
+		.step = strtoull(words[4], NULL, 10),
+		.range = strtoull(words[5], NULL, 10),
+	};
+	int fd = open(words[0], O_RDWR | O_DIRECT | O_CLOEXEC);
+
+	if (!pattern.count || !pattern.depth || pattern.depth > DEPTH_MAX ||
+	    pattern.step % BLOCK || pattern.range < BLOCK)
+		return 2;
+	if (fd < 0)
+		die(words[0]);
+	printf("%.0f\n", pattern.count / drive(fd, &pattern));
+	return 0;
+}
+
+int main(int count, char **words)
+{
+	const char *what = count > 1 ? words[1] : "";
+
+	if (!strcmp(what, "listen") && count == 3)
+		return listen_at((unsigned)strtoul(words[2], NULL, 10));
+	if (!strcmp(what, "send") && count == 4)
+		return send_to((unsigned)strtoul(words[2], NULL, 10),
+			       (unsigned)strtoul(words[3], NULL, 10));
+	if (!strcmp(what, "rate") && count == 8)
+		return rate(words + 2);
+	fprintf(stderr, "usage: tool listen|send|rate ...\n");
+	return 2;
+}

@@ -271,8 +271,8 @@ bench:
 # Stock Debian on our agent, on a host that is emulated; minutes.
 lab:
 	tests/setup lab
-	$(MAKE) all
-	BUILD=$(BUILD) tests/lab/lab run --seconds 1800 tests/lab/boot.sh
+	$(MAKE) all $(LAB_BIN)
+	BUILD=$(BUILD) tests/lab/all
 
 fuzz:
 	$(MAKE) CC=clang FUZZ=1 BUILD=$(BUILD)/fuzz SANITIZE=address,undefined fuzzers

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # For scripts on level 1 (. /files/lib.sh): machines, and what is typed at them.
 set -u
+. /files/settings
 export VMSNAP_HOME=/run/vmsnap
 limit=${LIMIT:-600} # seconds for whatever is waited for
 

@@ -101,6 +101,7 @@ int cmd_nbd(struct cli *cli, struct err *err);
 int cmd_run(struct cli *cli, struct err *err);
 int cmd_ps(struct cli *cli, struct err *err);
 int cmd_console(struct cli *cli, struct err *err);
+int cmd_exec(struct cli *cli, struct err *err);
 int cmd_pause(struct cli *cli, struct err *err);
 int cmd_resume(struct cli *cli, struct err *err);
 int cmd_stop(struct cli *cli, struct err *err);

@@ -22,13 +22,16 @@ static void print_option(enum option option)
 	say("  %-30s %s\n", left, info->help);
 }
 
+/* Options stand before a "--", behind which all words are another's. */
 static void print_usage(const struct verb *verb)
 {
-	size_t column;
+	const char *rest = strstr(verb->arguments, " -- ");
+	const size_t length = rest ? (size_t)(rest - verb->arguments)
+				   : strlen(verb->arguments);
+	size_t column = strlen(verb->name) + length + 15;
 
-	say("usage: vmsnap %s%s%s", verb->name, *verb->arguments ? " " : "",
-	    verb->arguments);
-	column = strlen(verb->name) + strlen(verb->arguments) + 15;
+	say("usage: vmsnap %s%s%.*s", verb->name, length ? " " : "",
+	    (int)length, verb->arguments);
 	for (unsigned i = OPT_COMMON_COUNT; i < OPT_COUNT; i++) {
 		const struct option_info *info = &option_table[i];
 		char text[64];
@@ -48,7 +51,7 @@ static void print_usage(const struct verb *verb)
 		say(" %s", text);
 		column += strlen(text) + 1;
 	}
-	say("\n");
+	say("%s\n", rest ? rest : "");
 }
 
 static void print_verb(const struct verb *verb)

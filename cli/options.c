@@ -13,9 +13,8 @@
 
 /* Of the design, but of a later version. */
 static const char *const later_verbs[] = {
-	"forget",   "prune",    "repair", "copy",   "sync",
-	"exec",     "snapshot", "clone",  "revert", "migrate",
-	"template", "keeper",   "serve",
+	"forget", "prune",  "repair",  "copy",     "sync",   "snapshot",
+	"clone",  "revert", "migrate", "template", "keeper", "serve",
 };
 static const char *const later_options[] = { "boot", "expect", "exec",
 					     "net",  "lazy",   "firmware" };

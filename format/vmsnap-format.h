@@ -5,6 +5,7 @@
 #define VMSNAP_FORMAT_H
 
 #include "format/base/base.h"
+#include "format/base/base64.h"
 #include "format/base/bytes.h"
 #include "format/base/err.h"
 #include "format/base/io.h"

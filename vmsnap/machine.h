@@ -12,6 +12,7 @@
 #include <limits.h>
 
 #include "format/base/base.h"
+#include "format/base/bytes.h"
 
 #define VMS_MACHINE_NAME_MAX   64
 #define VMS_MACHINE_APPEND_MAX 2048
@@ -128,5 +129,35 @@ int vms_machine_wait(const char *home, const char *name, uint64_t timeout_ms,
 		     struct err *err);
 /* A connected socket: the first serial port. -ESRCH. */
 int vms_machine_console(const char *home, const char *name, struct err *err);
+
+#define VMS_COMMAND_INPUT_MAX (4u * 1024 * 1024)
+
+/* What the guest's own agent is to run. */
+struct vms_command {
+	const char *const *words; /* the program and its arguments, then NULL */
+	const void *input;        /* its standard input */
+	size_t input_size;        /* at most VMS_COMMAND_INPUT_MAX */
+	/* For all of it, also the wait for an agent that is starting; 0: as
+	 * long as the command takes, and 10 s for each of the agent's answers. */
+	uint64_t timeout_ms;
+};
+
+struct vms_command_result {
+	int status;                 /* its exit status */
+	int killer;                 /* the signal that ended it; 0: none */
+	struct bytes output, error; /* owned */
+	bool output_cut, error_cut; /* it had more than the agent keeps */
+};
+void vms_command_result_release(struct vms_command_result *result);
+
+/*
+ * By the stock qemu-guest-agent; waits for its end. -ESRCH: the machine does
+ * not run; -EINVAL: it is paused, or too much input; -ETIMEDOUT: no agent
+ * answers, or it still runs; -EBUSY: another one talks to the agent;
+ * -EOPNOTSUPP: the agent runs no commands; -EIO: it can't run this one.
+ */
+int vms_machine_command(const char *home, const char *name,
+			const struct vms_command *command,
+			struct vms_command_result *result, struct err *err);
 
 #endif

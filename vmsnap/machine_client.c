@@ -101,8 +101,8 @@ static json_t *next_object(struct client *client, const char *name,
 	}
 }
 
-static int connect_to(const char *home, const char *name, const char *socket,
-		      struct err *err)
+int machine_connect(const char *home, const char *name, const char *socket,
+		    struct err *err)
 {
 	char path[PATH_MAX];
 	int r = machine_path(home, name, socket, path, err);
@@ -125,7 +125,7 @@ static int open_client(struct client *client, const char *home,
 
 	memset(&client->lines, 0, sizeof(client->lines));
 	client->until_ns = time_monotonic_ns() + ANSWER_MS * 1000000LL;
-	client->fd = connect_to(home, name, "control", err);
+	client->fd = machine_connect(home, name, "control", err);
 	if (client->fd < 0)
 		return client->fd;
 	greeting = next_object(client, name, err);
@@ -361,5 +361,5 @@ int vms_machine_console(const char *home, const char *name, struct err *err)
 	autofd int directory = machine_open(home, name, err);
 
 	return directory < 0 ? directory
-			     : connect_to(home, name, "console", err);
+			     : machine_connect(home, name, "console", err);
 }

@@ -16,6 +16,10 @@ ssize_t machine_read_file(int directory, const char *file, size_t max,
 			  char **out, struct err *err);
 /* Does an agent hold the lock? 1, 0, -errno. */
 int machine_is_locked(int directory, struct err *err);
+/* A connected socket of the machine's, by the name before its ".sock". -ESRCH:
+ * there is no agent. */
+int machine_connect(const char *home, const char *name, const char *socket,
+		    struct err *err);
 /* The lock as a descriptor that holds it. -EBUSY. */
 int machine_lock(int directory, const char *name, struct err *err);
 /* When a process began: field 22 of its /proc/PID/stat. */

@@ -43,7 +43,7 @@ expect 2 vmsnap backup vm d.raw --chunk-size 8K
 expect 2 vmsnap backup vm d.raw --level 20
 expect 2 vmsnap backup vm d.raw --level 0
 expect 2 vmsnap verify vm --progress=sometimes
-for verb in exec snapshot clone forget prune repair copy sync serve; do
+for verb in snapshot clone forget prune repair copy sync serve; do
 	expect 6 vmsnap $verb x --some-option
 	errs "'$verb': not in this version"
 done

@@ -12,7 +12,7 @@
 
 #define CARD_VECTOR     0x50 /* of card.vector 0 */
 #define CARDS_MAX       4u
-#define CARD_QUEUES_MAX 4u /* the rest are left alone */
+#define CARD_QUEUES_MAX 8u /* the rest are left alone */
 #define CARD_QUEUE_SIZE 64u
 #define CARD_RINGS      0x3000ull /* bytes of RAM a queue, page-aligned */
 

@@ -142,7 +142,7 @@ static const struct {
 	{ SCMP_SYS(bind), CONTROL },
 	{ SCMP_SYS(epoll_create1), CONTROL },
 	{ SCMP_SYS(eventfd2), CONTROL },
-	{ SCMP_SYS(geteuid), CONTROL },
+	{ SCMP_SYS(geteuid), CONTROL | IO },
 	{ SCMP_SYS(getrusage), CONTROL },
 	{ SCMP_SYS(getuid), CONTROL },
 	{ SCMP_SYS(listen), CONTROL },

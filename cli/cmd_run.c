@@ -20,8 +20,9 @@
 
 /* Those that describe a machine: with one of them it is a new one. */
 static const enum option describing[] = {
-	OPT_MEMORY, OPT_CPUS, OPT_CPU,      OPT_KERNEL,      OPT_INITRD,
-	OPT_APPEND, OPT_DISK, OPT_IN_PLACE, OPT_DISK_FORMAT,
+	OPT_MEMORY,      OPT_CPUS,   OPT_CPU,  OPT_KERNEL,
+	OPT_INITRD,      OPT_APPEND, OPT_DISK, OPT_IN_PLACE,
+	OPT_DISK_FORMAT, OPT_NET,    OPT_MAC,
 };
 
 static bool describes(const struct cli *cli)
@@ -137,6 +138,32 @@ static int take_numbers(const struct cli *cli, struct vms_machine *machine,
 	return r;
 }
 
+/* Who does not say which gets what needs no right and no set-up; where there is
+ * none of it, that is said, and the machine runs all the same. */
+static int take_net(const struct cli *cli, struct vms_machine_net *net,
+		    struct err *err)
+{
+	const char *value = cli_value(cli, OPT_NET);
+	struct err why = { 0 };
+	int r = 0;
+
+	if (value)
+		r = vms_net_parse(value, net, err);
+	else if (vms_net_user_check(&why) == 0)
+		net->kind = VMS_NET_USER;
+	else if (!cli_given(cli, OPT_QUIET))
+		report_line(cli, "no network: %s", why.text);
+	if (r)
+		return err_prefix(err, "--net");
+	if (net->kind == VMS_NET_NONE)
+		return cli_given(cli, OPT_MAC)
+			       ? err_set(err, -EINVAL,
+					 "--mac: of a machine without a "
+					 "network")
+			       : 0;
+	return vms_net_set_mac(net, cli_value(cli, OPT_MAC), err);
+}
+
 static int describe(const struct cli *cli, struct vms_machine *machine,
 		    struct err *err)
 {
@@ -160,6 +187,8 @@ static int describe(const struct cli *cli, struct vms_machine *machine,
 			      machine->initrd, err);
 	if (!r)
 		r = take_disks(cli, machine, err);
+	if (!r)
+		r = take_net(cli, &machine->net, err);
 	if (!r && !*machine->kernel && !machine->disk_count)
 		r = err_set(err, -EINVAL,
 			    "what shall start? Give a --disk to boot from, or "

@@ -64,6 +64,8 @@ enum option {
 	OPT_APPEND,
 	OPT_IN_PLACE,
 	OPT_DISK_FORMAT,
+	OPT_NET,
+	OPT_MAC,
 	OPT_COUNT
 };
 #define OPT_BIT(option) (1ULL << (option))

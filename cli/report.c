@@ -85,6 +85,7 @@ enum status status_of(int code)
 	case -EBUSY:
 		return STATUS_BUSY;
 	case -EOPNOTSUPP:
+	case -ENONET:
 		return STATUS_UNSUPPORTED;
 	case -EKEYREJECTED:
 		return STATUS_WRONG_KEY;

@@ -132,6 +132,14 @@ const struct option_info option_table[OPT_COUNT] = {
 	[OPT_APPEND] = { .name = "append",
 			 .value = "WORDS",
 			 .help = "the kernel's command line" },
+	[OPT_NET] = { .name = "net",
+		      .value = "NET",
+		      .complete = COMPLETE_WORDS,
+		      .words = "user none",
+		      .help = "user[,tcp=PORT:PORT], tap=INTERFACE or none" },
+	[OPT_MAC] = { .name = "mac",
+		      .value = "ADDRESS",
+		      .help = "its network address (random)" },
 	[OPT_IN_PLACE] = { .name = "in-place",
 			   .help = "write to the disk before this itself" },
 	[OPT_DISK_FORMAT] = { .name = "disk-format",
@@ -337,12 +345,12 @@ const struct verb verb_table[] = {
 	  .arguments = "NAME",
 	  .arguments_min = 1,
 	  .arguments_max = 1,
-	  .options = OPT_BIT(OPT_HOME) | OPT_BIT(OPT_MEMORY) |
-		     OPT_BIT(OPT_CPUS) | OPT_BIT(OPT_CPU) |
-		     OPT_BIT(OPT_KERNEL) | OPT_BIT(OPT_INITRD) |
-		     OPT_BIT(OPT_APPEND) | OPT_BIT(OPT_DISK) |
-		     OPT_BIT(OPT_IN_PLACE) | OPT_BIT(OPT_DISK_FORMAT) |
-		     OPT_BIT(OPT_FOREGROUND),
+	  .options =
+		  OPT_BIT(OPT_HOME) | OPT_BIT(OPT_MEMORY) | OPT_BIT(OPT_CPUS) |
+		  OPT_BIT(OPT_CPU) | OPT_BIT(OPT_KERNEL) | OPT_BIT(OPT_INITRD) |
+		  OPT_BIT(OPT_APPEND) | OPT_BIT(OPT_DISK) | OPT_BIT(OPT_NET) |
+		  OPT_BIT(OPT_MAC) | OPT_BIT(OPT_IN_PLACE) |
+		  OPT_BIT(OPT_DISK_FORMAT) | OPT_BIT(OPT_FOREGROUND),
 	  .help = "start a machine, or a stopped one again",
 	  .run = cmd_run },
 	{ .name = "ps",

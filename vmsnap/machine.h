@@ -47,6 +47,38 @@ struct vms_machine_disk {
 	enum vms_disk_format format;
 };
 
+enum vms_net_kind {
+	VMS_NET_NONE,
+	VMS_NET_USER, /* passt: the host's own connections, no right needed */
+	VMS_NET_TAP,  /* an interface of the host's, which is there already */
+};
+
+#define VMS_NET_INTERFACE_MAX 16 /* with the NUL, as these */
+#define VMS_NET_MAC_SIZE      18
+#define VMS_NET_FORWARD_MAX   72
+#define VMS_NET_FORWARDS_MAX  16u
+
+struct vms_machine_net {
+	enum vms_net_kind kind;
+	char mac[VMS_NET_MAC_SIZE];            /* lower case */
+	char interface[VMS_NET_INTERFACE_MAX]; /* of a tap */
+	/* user: ports of the host's that are the guest's,
+	 * (tcp|udp)=[ADDRESS/]PORT[:PORT] */
+	char forwards[VMS_NET_FORWARDS_MAX][VMS_NET_FORWARD_MAX];
+	unsigned forward_count;
+	bool host; /* user: the gateway's address is the host's loopback */
+};
+
+/* "user[,host][,tcp=...][,udp=...]", "tap=INTERFACE" or "none"; without an
+ * address yet. -EINVAL. */
+int vms_net_parse(const char *text, struct vms_machine_net *out,
+		  struct err *err);
+/* `mac`, or a random one for NULL. -EINVAL. */
+int vms_net_set_mac(struct vms_machine_net *net, const char *mac,
+		    struct err *err);
+/* Is a network of the kind "user" likely to start here? -ENONET: why not. */
+int vms_net_user_check(struct err *err);
+
 /* machine.json */
 struct vms_machine {
 	char name[VMS_MACHINE_NAME_MAX + 1];
@@ -58,6 +90,7 @@ struct vms_machine {
 	char append[VMS_MACHINE_APPEND_MAX];
 	struct vms_machine_disk *disks; /* owned */
 	size_t disk_count;
+	struct vms_machine_net net;
 };
 void vms_machine_release(struct vms_machine *machine);
 
@@ -90,7 +123,8 @@ void vms_machine_names_release(struct vms_machine_names *names);
 
 /*
  * Starts its agent, which outlives this process, and waits until the guest runs.
- * `agent`: the program. -EBUSY: it runs. What the agent said is in `err`.
+ * `agent`: the program. -EBUSY: it runs, or another has its interface. -ENONET:
+ * its network is not to be had. What the agent said is in `err`.
  */
 int vms_machine_start(const char *home, const struct vms_machine *machine,
 		      const char *agent, struct err *err);

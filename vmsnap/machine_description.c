@@ -12,6 +12,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "vmsnap/machine_net.h"
+
 #define VERSION    1
 #define MEMORY_MIN (2 * MIB)
 #define MEMORY_MAX (16 * TIB)
@@ -103,7 +105,7 @@ int machine_description_check(const struct vms_machine *machine,
 			    machine->disk_count, VMS_MACHINE_DISKS_MAX);
 	for (size_t i = 0; !r && i < machine->disk_count; i++)
 		r = check_disk(&machine->disks[i], err);
-	return r;
+	return r ? r : machine_net_check(&machine->net, err);
 }
 
 /* ---- out ---- */
@@ -139,13 +141,13 @@ int machine_description_put(const struct vms_machine *machine, char **out,
 			    struct err *err)
 {
 	json_t *document = json_pack(
-		"{s:i, s:s, s:I, s:i, s:s, s:o, s:o, s:o, s:o}", "version",
+		"{s:i, s:s, s:I, s:i, s:s, s:o, s:o, s:o, s:o, s:o}", "version",
 		VERSION, "name", machine->name, "memory_bytes",
 		(json_int_t)machine->memory_bytes, "cpus", (int)machine->cpus,
 		"cpu", machine->cpu, "kernel", text_or_null(machine->kernel),
 		"initrd", text_or_null(machine->initrd), "append",
-		text_or_null(machine->append), "disks",
-		disks_document(machine));
+		text_or_null(machine->append), "disks", disks_document(machine),
+		"net", machine_net_document(&machine->net));
 	char *text = document ? json_dumps(document, JSON_COMPACT) : NULL;
 	char *line = NULL;
 
@@ -261,6 +263,8 @@ static int get_fields(json_t *document, struct vms_machine *out,
 	}
 	if (get_numbers(document, out) < 0)
 		return damaged(err, "memory_bytes or cpus");
+	if (machine_net_get(json_object_get(document, "net"), &out->net) < 0)
+		return damaged(err, "its network");
 	return get_disks(json_object_get(document, "disks"), out, err);
 }
 
@@ -275,7 +279,7 @@ static int get_version(const json_t *document, struct err *err)
 			       "machine.json has version %" JSON_INTEGER_FORMAT
 			       ", and this vmsnap reads %d: use a newer one",
 			       json_integer_value(version), VERSION);
-	if (json_object_size(document) != 9)
+	if (json_object_size(document) != 10)
 		return damaged(err, "keys that are not known, or none");
 	return 0;
 }

@@ -17,6 +17,7 @@
 #include <sys/wait.h>
 
 #include "vmsnap/control.h"
+#include "vmsnap/machine_net.h"
 
 /* Their numbers in the agent: kvm-agent/main.c takes them by option. */
 enum agent_fd {
@@ -26,6 +27,7 @@ enum agent_fd {
 	FD_END,
 	FD_LOCK,
 	FD_AGENT,
+	FD_NET,
 	FD_READY, /* last: not always there */
 	FD_COUNT,
 };
@@ -43,8 +45,9 @@ struct start {
 	const struct vms_machine *machine;
 	const char *agent;
 	int directory;
-	int fds[FD_COUNT]; /* -1: none */
-	int log;           /* agent.log */
+	int fds[FD_COUNT];      /* -1: none */
+	int log;                /* agent.log */
+	struct machine_net net; /* its descriptor is among them */
 	const char *words[WORDS_MAX];
 	unsigned word_count;
 	char memory[32], cpus[16], numbers[FD_COUNT][8];
@@ -53,6 +56,7 @@ struct start {
 
 static void start_release(struct start *start)
 {
+	machine_net_release(&start->net);
 	for (int i = FD_CONTROL; i < FD_COUNT; i++) {
 		if (start->fds[i] >= 0)
 			close(start->fds[i]);
@@ -105,11 +109,19 @@ static void make_words(struct start *start)
 	if (*machine->append)
 		add(start, "--append", machine->append);
 	add_disks(start);
+	if (machine->net.kind != VMS_NET_NONE)
+		add(start, "--net-mac", machine->net.mac);
 	for (int i = FD_CONTROL; i < FD_COUNT; i++) {
+		const char *option = fd_options[i];
+
 		if (start->fds[i] < 0)
 			continue;
+		if (i == FD_NET)
+			option = machine->net.kind == VMS_NET_TAP
+					 ? "--net-tap-fd"
+					 : "--net-passt-fd";
 		snprintf(start->numbers[i], sizeof(start->numbers[i]), "%d", i);
-		add(start, fd_options[i], start->numbers[i]);
+		add(start, option, start->numbers[i]);
 	}
 }
 
@@ -145,6 +157,14 @@ static int open_sockets(struct start *start, const char *home, struct err *err)
 	return r < 0 ? r : 0;
 }
 
+static int open_net(struct start *start, struct err *err)
+{
+	int r = machine_net_open(&start->net, &start->machine->net, err);
+
+	start->fds[FD_NET] = fd_steal(&start->net.fd);
+	return r;
+}
+
 static int open_all(struct start *start, const char *home, struct err *err)
 {
 	const char *name = start->machine->name;
@@ -172,7 +192,9 @@ static int open_all(struct start *start, const char *home, struct err *err)
 	if (r >= 0)
 		r = start->log =
 			open_file(start, "agent.log", O_TRUNC | O_APPEND, err);
-	return r < 0 ? r : open_sockets(start, home, err);
+	if (r >= 0)
+		r = open_sockets(start, home, err);
+	return r < 0 ? r : open_net(start, err);
 }
 
 static int write_number(const struct start *start, const char *file,
@@ -338,21 +360,28 @@ static int start_child(struct start *start, struct err *err)
 	close(ends[1]);
 	start->fds[FD_READY] = -1;
 	r = write_pid(start, child, err);
+	if (!r) {
+		r = wait_ready(start, ready, child, err);
+		if (r)
+			return r;
+		r = machine_net_await(&start->net, err);
+	}
 	if (r) {
 		kill(child, SIGKILL);
 		waitpid(child, NULL, 0);
-		return r;
 	}
-	return wait_ready(start, ready, child, err);
+	return r;
 }
 
 static int begin(struct start *start, const char *home,
 		 const struct vms_machine *machine, const char *agent,
 		 struct err *err)
 {
-	*start = (struct start){
-		.machine = machine, .agent = agent, .directory = -1, .log = -1
-	};
+	*start = (struct start){ .machine = machine,
+				 .agent = agent,
+				 .directory = -1,
+				 .log = -1,
+				 .net = { .fd = -1, .words = -1 } };
 	for (int i = 0; i < FD_COUNT; i++)
 		start->fds[i] = -1;
 	return open_all(start, home, err);
@@ -376,6 +405,8 @@ int vms_machine_exec(const char *home, const struct vms_machine *machine,
 	struct start start;
 	int r = begin(&start, home, machine, agent, err);
 
+	if (!r)
+		r = machine_net_await(&start.net, err);
 	if (!r)
 		r = write_pid(&start, getpid(), err);
 	if (!r) {

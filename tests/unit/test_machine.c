@@ -22,7 +22,10 @@
 	"\"cpus\": 2, \"cpu\": \"host\", \"kernel\": \"/boot/vmlinuz\", "    \
 	"\"initrd\": null, \"append\": \"console=ttyS0\", \"disks\": "       \
 	"[{\"path\": \"/srv/web.raw\", \"read_only\": false, "               \
-	"\"temporary\": false, \"format\": \"raw\"}]}"
+	"\"temporary\": false, \"format\": \"raw\"}], \"net\": "             \
+	"{\"kind\": \"user\", \"mac\": \"52:54:00:12:34:56\", "              \
+	"\"interface\": null, \"forwards\": [\"tcp=2222:22\"], "             \
+	"\"host\": false}}"
 
 static char home[64];
 
@@ -75,15 +78,22 @@ static void test_description_round_trip(void **state)
 	assert_false(again.disks[0].read_only);
 	assert_false(again.disks[0].temporary);
 	assert_int_equal(again.disks[0].format, VMS_DISK_RAW);
+	assert_memory_equal(&again.net, &machine.net, sizeof(again.net));
+	assert_int_equal(again.net.kind, VMS_NET_USER);
+	assert_string_equal(again.net.mac, "52:54:00:12:34:56");
+	assert_int_equal(again.net.forward_count, 1);
+	assert_string_equal(again.net.forwards[0], "tcp=2222:22");
 	free(text);
 	vms_machine_release(&again);
 	machine.disks[0].temporary = true;
 	machine.disks[0].format = VMS_DISK_VHDX;
+	machine.net = (struct vms_machine_net){ .kind = VMS_NET_NONE };
 	assert_int_equal(machine_description_put(&machine, &text, NULL), 0);
 	assert_int_equal(
 		machine_description_get(text, strlen(text), &again, NULL), 0);
 	assert_true(again.disks[0].temporary);
 	assert_int_equal(again.disks[0].format, VMS_DISK_VHDX);
+	assert_int_equal(again.net.kind, VMS_NET_NONE);
 	free(text);
 	vms_machine_release(&again);
 	vms_machine_release(&machine);
@@ -162,6 +172,22 @@ static void test_descriptions_refused(void **state)
 	refuse("false, \"temporary\": false", "true, \"temporary\": true",
 	       -EBADMSG);
 	refuse("[{", "{\"a\": [{", -EBADMSG);
+	refuse("\"user\"", "\"bridge\"", -EBADMSG);
+	refuse("\"user\"", "\"none\"", -EBADMSG);
+	refuse("\"user\"", "\"tap\"", -EBADMSG);
+	refuse("\"kind\": \"user\", ", "", -EBADMSG);
+	refuse("52:54", "53:54", -EBADMSG);
+	refuse("52:54:00:12:34:56", "00:00:00:00:00:00", -EBADMSG);
+	refuse("34:56", "34-56", -EBADMSG);
+	refuse("34:56", "34:5A", -EBADMSG);
+	refuse("34:56", "34:5", -EBADMSG);
+	refuse("34:56", "34:56:78", -EBADMSG);
+	refuse("\"interface\": null", "\"interface\": \"tap0\"", -EBADMSG);
+	refuse("tcp=2222:22", "tcp=2222:", -EBADMSG);
+	refuse("tcp=2222:22", "none", -EBADMSG);
+	refuse("\"tcp=2222:22\"", "22", -EBADMSG);
+	refuse("\"host\": false", "\"host\": 0", -EBADMSG);
+	refuse("\"host\": false", "\"host\": false, \"a\": 1", -EBADMSG);
 	for (size_t size = 0; size < strlen(GOOD); size++)
 		assert_int_equal(
 			machine_description_get(GOOD, size, &machine, NULL),
@@ -316,7 +342,7 @@ static void test_failed_start(void **state)
 	expect_state("broken", "crashed");
 	/* One that is ready, and holds its lock for as long as it lives. */
 	fd = open(agent, O_WRONLY | O_TRUNC | O_CLOEXEC);
-	assert_true(dprintf(fd, "#!/bin/sh\necho >&9\nexec 9>&-\n"
+	assert_true(dprintf(fd, "#!/bin/bash\necho >&10\nexec 10>&-\n"
 				"exec sleep 1000\n") > 0);
 	close(fd);
 	assert_int_equal(vms_machine_start(home, &machine, agent, &err), 0);

@@ -154,7 +154,7 @@ int vms_net_parse(const char *text, struct vms_machine_net *out,
 		net.kind = VMS_NET_TAP;
 		if (!is_interface(at))
 			return not_understood(text, err);
-		strcpy(net.interface, at);
+		memcpy(net.interface, at, strlen(at) + 1);
 	} else if (strncmp(text, "user", 4) || (*at && *at != ',')) {
 		return not_understood(text, err);
 	} else {

@@ -49,6 +49,14 @@ static void test_words(void **state)
 	parse("tap=fifteen-letters", &net);
 }
 
+static void many_ports(char text[1024], unsigned count)
+{
+	int size = snprintf(text, 1024, "user");
+
+	for (unsigned i = 0; i < count; i++)
+		size += snprintf(text + size, 1024 - (size_t)size, ",tcp=7");
+}
+
 static void test_words_refused(void **state)
 {
 	static const char *const bad[] = {
@@ -82,22 +90,23 @@ static void test_words_refused(void **state)
 		"tap=\xc3\xa4",
 		"none,host",
 		"NONE",
-		"user,tcp=1111:1111:1111:1111:1111:1111:1111:1111:1111:1111:"
-		"1111:1111:1111:1111/22",
 	};
 	struct vms_machine_net net = { .kind = VMS_NET_TAP };
-	char many[1024] = "user";
+	char many[1024];
 
 	(void)state;
 	for (unsigned i = 0; i < ARRAY_SIZE(bad); i++) {
 		if (vms_net_parse(bad[i], &net, &err) != -EINVAL)
 			fail_msg("'%s' is taken", bad[i]);
 	}
-	for (unsigned i = 0; i < VMS_NET_FORWARDS_MAX; i++)
-		strcat(many, ",tcp=7");
+	/* Longer than a port's words may be. */
+	snprintf(many, sizeof(many), "user,tcp=%0*d/22", VMS_NET_FORWARD_MAX,
+		 1);
+	assert_int_equal(vms_net_parse(many, &net, &err), -EINVAL);
+	many_ports(many, VMS_NET_FORWARDS_MAX);
 	assert_int_equal(vms_net_parse(many, &net, &err), 0);
 	net.kind = VMS_NET_TAP;
-	strcat(many, ",tcp=7");
+	many_ports(many, VMS_NET_FORWARDS_MAX + 1);
 	assert_int_equal(vms_net_parse(many, &net, &err), -EINVAL);
 	/* As it was. */
 	assert_int_equal(net.kind, VMS_NET_TAP);

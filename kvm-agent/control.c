@@ -83,19 +83,35 @@ static int greet(struct peer *peer)
 				(json_int_t)getpid(), "state", status.state));
 }
 
+static json_t *net_document(const struct control_status *status)
+{
+	const struct net_counters *net = &status->net;
+
+	if (!status->has_net)
+		return json_null();
+	return json_pack("{s:b, s:o, s:o, s:o, s:o, s:o, s:o}", "up",
+			 status->net_up, "received_frames",
+			 number(net->received_frames), "received_bytes",
+			 number(net->received_bytes), "received_dropped",
+			 number(net->received_dropped), "sent_frames",
+			 number(net->sent_frames), "sent_bytes",
+			 number(net->sent_bytes), "sent_dropped",
+			 number(net->sent_dropped));
+}
+
 static json_t *status_document(struct control *control)
 {
 	struct control_status status = { 0 };
 
 	control->ops->status(control->machine, &status);
-	return json_pack("{s:b, s:s, s:o, s:i, s:o, s:o, s:o, s:o, s:o}", "ok",
-			 1, "state", status.state, "cause", words(status.cause),
-			 "cpus", (int)status.cpus, "memory_bytes",
-			 number(status.memory_bytes), "resident_bytes",
-			 number(status.resident_bytes), "balloon_bytes",
-			 number(status.balloon_bytes), "uptime_ms",
-			 number(status.uptime_ns / 1000000), "cpu_ms",
-			 number(status.cpu_ns / 1000000));
+	return json_pack(
+		"{s:b, s:s, s:o, s:i, s:o, s:o, s:o, s:o, s:o, s:o}", "ok", 1,
+		"state", status.state, "cause", words(status.cause), "cpus",
+		(int)status.cpus, "memory_bytes", number(status.memory_bytes),
+		"resident_bytes", number(status.resident_bytes),
+		"balloon_bytes", number(status.balloon_bytes), "uptime_ms",
+		number(status.uptime_ns / 1000000), "cpu_ms",
+		number(status.cpu_ns / 1000000), "net", net_document(&status));
 }
 
 static json_t *refusal(int code, const char *text)

@@ -7,6 +7,7 @@
 #define KVM_AGENT_CONTROL_H
 
 #include "format/base/loop.h"
+#include "kvm-agent/virtio/net.h"
 
 #define CONTROL_PEERS_MAX 16u
 
@@ -24,6 +25,8 @@ struct control_status {
 	unsigned cpus;
 	uint64_t memory_bytes, resident_bytes, balloon_bytes;
 	uint64_t uptime_ns, cpu_ns;
+	bool has_net, net_up;
+	struct net_counters net;
 };
 
 struct control_ops {

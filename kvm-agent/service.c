@@ -111,6 +111,9 @@ static void on_status(void *arg, struct control_status *out)
 			(uint64_t)(time_monotonic_ns() - service->start_ns),
 		.cpu_ns = cpu_ns(),
 	};
+	out->has_net = board->options->net;
+	if (out->has_net)
+		net_count(&board->net, &out->net, &out->net_up);
 }
 
 /* A state that does not allow it is the asker's mistake. */

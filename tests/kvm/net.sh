@@ -157,6 +157,18 @@ ping 10.77.0.2 8000
 order 10.77.0.2 9 r
 until_true log_count web up 2
 udp 10.77.0.2 7 5000
+# What went through is counted.
+python3 - "$VMSNAP_HOME/machines/web/control.sock" >status <<-'PY'
+import socket, sys
+with socket.socket(socket.AF_UNIX) as s:
+    s.connect(sys.argv[1])
+    s.sendall(b'{"do": "status"}\n')
+    lines = s.makefile()
+    lines.readline()
+    print(lines.readline())
+PY
+jq -e '.net.up and .net.received_frames > 8 and .net.sent_bytes > 24000 and
+	.net.sent_dropped == 0' status >/dev/null || fail "$(cat status)"
 # Paused it does not answer; then what waited comes through.
 expect 0 vmsnap pause web
 order 10.77.0.2 9 x

@@ -229,7 +229,7 @@ static void test_requests(void **state)
 			    "\"cpus\":2,\"memory_bytes\":1048576,"
 			    "\"resident_bytes\":4096,\"balloon_bytes\":0,"
 			    "\"uptime_ms\":5,"
-			    "\"cpu_ms\":7,\"id\":7}\n");
+			    "\"cpu_ms\":7,\"net\":null,\"id\":7}\n");
 	assert_string_equal(ask(fd, "{\"do\":\"pause\",\"x\":[1]}\n"),
 			    "{\"ok\":true}\n");
 	assert_string_equal(ask(fd, "{\"do\":\"pause\",\"id\":\"a\"}\n"),

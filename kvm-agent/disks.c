@@ -14,7 +14,7 @@
 
 #define SUFFIX ".vsi"
 
-static bool is_image(const char *path)
+bool disk_is_image(const char *path)
 {
 	size_t length = strlen(path);
 
@@ -43,13 +43,18 @@ static int open_image(struct disks *disks, const char *path,
 /* ---- throw-away ---- */
 
 /* In /var/tmp: what is written may be much, and /tmp may be memory. */
-static int make_folder(char **out, struct err *err)
+const char *disks_temporary_folder(void)
 {
 	const char *where = getenv("TMPDIR");
+
+	return where && *where == '/' ? where : "/var/tmp";
+}
+
+static int make_folder(char **out, struct err *err)
+{
+	const char *where = disks_temporary_folder();
 	autofree char *path = NULL;
 
-	if (!where || *where != '/')
-		where = "/var/tmp";
 	if (asprintf(&path, "%s/vmsnap-layer-XXXXXX", where) < 0) {
 		path = NULL;
 		return err_set(err, -ENOMEM, "out of memory for a path");
@@ -66,7 +71,7 @@ static int open_beneath(struct disks *disks, const char *path,
 	struct image *image;
 	int r;
 
-	if (!is_image(path))
+	if (!disk_is_image(path))
 		return base_raw_open(out, disks->io, path, err);
 	r = open_image(disks, path, IMAGE_READ_ONLY, &image, err);
 	return r < 0 ? r : base_image_open(out, image, err);
@@ -117,7 +122,7 @@ static int open_one(struct disks *disks, const char *path, enum disk_use use,
 
 	if (use == DISK_TEMPORARY)
 		r = open_temporary(disks, path, &image, err);
-	else if (is_image(path))
+	else if (disk_is_image(path))
 		r = open_image(disks, path,
 			       use == DISK_READ_ONLY ? IMAGE_READ_ONLY
 						     : IMAGE_READ_WRITE,

@@ -21,6 +21,12 @@ enum disk_use {
 	DISK_TEMPORARY, /* what the guest writes ends with this process */
 };
 
+/* TMPDIR, or /var/tmp. */
+const char *disks_temporary_folder(void);
+
+/* By its name: an image, whose files lie beside it and more are made there. */
+bool disk_is_image(const char *path);
+
 /* -EOPNOTSUPP: an image over a base. The errors of image_open(),
  * disk_raw_new() and temporary_open(). A name tells what it is, never the
  * content: that is the guest's to write. */

@@ -20,6 +20,7 @@
 #include "kvm-agent/sandbox/sandbox.h"
 #include "kvm-agent/network.h"
 #include "kvm-agent/service.h"
+#include "kvm-agent/shown.h"
 #include "kvm-agent/terminal.h"
 #include "kvm-agent/vm/layout.h"
 #include "vmsnap/version.h"
@@ -54,6 +55,7 @@ struct agent {
 	struct network network;
 	struct disk_finder finder; /* where the first disk is booted from */
 	struct boot_disk *boot_disk;
+	struct shown shown;
 	struct terminal *terminal; /* NULL: in the background */
 	struct service *service;   /* NULL: nobody is to find it */
 	struct machine *machine;
@@ -592,13 +594,36 @@ static int open_line(struct agent *agent, struct err *err)
 	return 0;
 }
 
+static int show_files(struct agent *agent, struct err *err)
+{
+	bool has_temporary = false;
+	int r = shown_begin(&agent->shown, err);
+
+	for (unsigned i = 0; r == 0 && i < agent->disk_count; i++) {
+		const enum disk_use use = agent->disk_options[i].use;
+
+		r = shown_add_disk(&agent->shown, &agent->disk_options[i].path,
+				   use, err);
+		has_temporary |= use == DISK_TEMPORARY;
+	}
+	if (r == 0 && agent->disks.folder)
+		r = shown_add_machine(&agent->shown, agent->disks.folder, err);
+	else if (r == 0 && has_temporary)
+		r = shown_add(&agent->shown, disks_temporary_folder(), true,
+			      err);
+	return r;
+}
+
 /* Before the first byte that a guest may have written is looked at. */
 static int wall_in(struct agent *agent, struct err *err)
 {
 	const struct sandbox_filter filter = { .child = agent->finder.pid,
 					       .end = agent->fds.end };
-	int r = sandbox_enter(err);
+	int r = show_files(agent, err);
 
+	agent->shown.options.say = say;
+	if (r == 0)
+		r = sandbox_enter(&agent->shown.options, err);
 	return r == 0 ? sandbox_filter(&filter, err) : r;
 }
 
@@ -669,6 +694,7 @@ static void close_all(struct agent *agent)
 	autofd_run(&agent->kernel_fd);
 	autofd_run(&agent->initrd_fd);
 	loop_free(agent->loop);
+	shown_release(&agent->shown);
 }
 
 int main(int argc, char **argv)
@@ -684,7 +710,10 @@ int main(int argc, char **argv)
 		.net_options = { -1, -1, NULL },
 		.signals = { .fd = -1 },
 	};
-	int r = parse(&agent, argc, argv, &agent.err);
+	int r;
+
+	sandbox_close_others(argc, argv);
+	r = parse(&agent, argc, argv, &agent.err);
 
 	if (r < 0) {
 		say(agent.err.text);

@@ -137,6 +137,14 @@ static int open_file(const struct start *start, const char *name, int flags,
 		      : fd;
 }
 
+static int make_file(const struct start *start, const char *name,
+		     struct err *err)
+{
+	autofd int fd = open_file(start, name, 0, err);
+
+	return fd < 0 ? fd : 0;
+}
+
 static int open_sockets(struct start *start, const char *home, struct err *err)
 {
 	static const struct {
@@ -192,6 +200,12 @@ static int open_all(struct start *start, const char *home, struct err *err)
 	if (r >= 0)
 		r = start->log =
 			open_file(start, "agent.log", O_TRUNC | O_APPEND, err);
+	/* The agent shuts itself off from those, which takes that they are
+	 * there. */
+	if (r >= 0)
+		r = make_file(start, "agent.pid", err);
+	if (r >= 0)
+		r = make_file(start, "agent.start", err);
 	if (r >= 0)
 		r = open_sockets(start, home, err);
 	return r < 0 ? r : open_net(start, err);

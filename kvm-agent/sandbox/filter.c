@@ -13,7 +13,7 @@
 #include <sys/syscall.h>
 
 #include "format/base/thread.h"
-#include "kvm-agent/sandbox/filter_private.h"
+#include "kvm-agent/sandbox/private.h"
 
 /* Sanitizers make calls of their own, in a process that is no wall anyway: what
  * is refused is then only written to the kernel's log. */

@@ -21,7 +21,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include "kvm-agent/sandbox/filter_private.h"
+#include "kvm-agent/sandbox/private.h"
 #include "kvm-agent/vm/vcpu.h"
 
 #ifndef SYS_cachestat
@@ -223,6 +223,18 @@ static const struct {
 	{ TCSETS, CONTROL },
 };
 
+static struct scmp_arg_cmp is(unsigned argument, uint64_t value)
+{
+	return (struct scmp_arg_cmp){ argument, SCMP_CMP_EQ, value, 0 };
+}
+
+static struct scmp_arg_cmp has_bits(unsigned argument, uint64_t mask,
+				    uint64_t value)
+{
+	return (struct scmp_arg_cmp){ argument, SCMP_CMP_MASKED_EQ, mask,
+				      value };
+}
+
 /* With conditions: allowed where all of them hold. */
 #define WHEN(filter, call, ...)                                       \
 	seccomp_rule_add_array(                                       \
@@ -242,17 +254,14 @@ static int add_every(scmp_filter_ctx filter)
 	int r;
 
 	/* No code is made of data. */
-	r = WHEN(filter, SCMP_SYS(mmap),
-		 SCMP_A2(SCMP_CMP_MASKED_EQ, PROT_EXEC, 0));
+	r = WHEN(filter, SCMP_SYS(mmap), has_bits(2, PROT_EXEC, 0));
 	if (r == 0)
-		r = WHEN(filter, SCMP_SYS(mprotect),
-			 SCMP_A2(SCMP_CMP_MASKED_EQ, PROT_EXEC, 0));
+		r = WHEN(filter, SCMP_SYS(mprotect), has_bits(2, PROT_EXEC, 0));
 	/* Signals for its own threads only: abort(). */
 	if (r == 0)
-		r = WHEN(filter, SCMP_SYS(tgkill), SCMP_A0(SCMP_CMP_EQ, pid));
+		r = WHEN(filter, SCMP_SYS(tgkill), is(0, pid));
 	if (r == 0)
-		r = WHEN(filter, SCMP_SYS(prctl),
-			 SCMP_A0(SCMP_CMP_EQ, PR_SET_NAME));
+		r = WHEN(filter, SCMP_SYS(prctl), is(0, PR_SET_NAME));
 	return r;
 }
 
@@ -262,7 +271,7 @@ static int add_thread_calls(scmp_filter_ctx filter)
 	int r;
 
 	r = WHEN(filter, SCMP_SYS(clone),
-		 SCMP_A0(SCMP_CMP_MASKED_EQ, THREAD | NEW_NAMESPACES, THREAD));
+		 has_bits(0, THREAD | NEW_NAMESPACES, THREAD));
 	/* Its flags lie in memory, where no filter sees them: the C library
 	 * then takes the other one. */
 	if (r == 0)
@@ -270,13 +279,13 @@ static int add_thread_calls(scmp_filter_ctx filter)
 				     SCMP_SYS(clone3), 0);
 	if (r == 0)
 		r = WHEN(filter, SCMP_SYS(seccomp),
-			 SCMP_A0(SCMP_CMP_EQ, SECCOMP_SET_MODE_FILTER));
+			 is(0, SECCOMP_SET_MODE_FILTER));
 	return r;
 }
 
 static int add_socket(scmp_filter_ctx filter)
 {
-	return WHEN(filter, SCMP_SYS(socket), SCMP_A0(SCMP_CMP_EQ, AF_UNIX));
+	return WHEN(filter, SCMP_SYS(socket), is(0, AF_UNIX));
 }
 
 static int add_control_calls(scmp_filter_ctx filter,
@@ -286,15 +295,14 @@ static int add_control_calls(scmp_filter_ctx filter,
 	 * with the first thread. Nobody sets that of SIGSYS, which says what
 	 * was refused. */
 	int r = WHEN(filter, SCMP_SYS(rt_sigaction),
-		     SCMP_A0(SCMP_CMP_EQ, (unsigned)VCPU_KICK));
+		     is(0, (unsigned)VCPU_KICK));
 
 	if (r == 0)
 		r = WHEN(filter, SCMP_SYS(rt_sigaction),
-			 SCMP_A0(SCMP_CMP_EQ, SIGNAL_OF_LIBRARY));
+			 is(0, SIGNAL_OF_LIBRARY));
 	if (r == 0 && options->child)
 		r = WHEN(filter, SCMP_SYS(kill),
-			 SCMP_A0(SCMP_CMP_EQ, (unsigned)options->child),
-			 SCMP_A1(SCMP_CMP_EQ, SIGKILL));
+			 is(0, (unsigned)options->child), is(1, SIGKILL));
 	return r;
 }
 
@@ -305,8 +313,7 @@ static int add_requests(scmp_filter_ctx filter, unsigned marks)
 	for (size_t i = 0; r == 0 && i < ARRAY_SIZE(requests); i++) {
 		if (requests[i].marks & marks)
 			r = WHEN(filter, SCMP_SYS(ioctl),
-				 SCMP_A1(SCMP_CMP_MASKED_EQ, UINT32_MAX,
-					 requests[i].request));
+				 has_bits(1, UINT32_MAX, requests[i].request));
 	}
 	return r;
 }

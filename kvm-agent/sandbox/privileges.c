@@ -9,7 +9,7 @@
 #include <sys/resource.h>
 #include <sys/syscall.h>
 
-#include "kvm-agent/sandbox/filter_private.h"
+#include "kvm-agent/sandbox/private.h"
 
 #define DESCRIPTORS_MAX 4096
 
@@ -93,7 +93,7 @@ static int drop_most(struct err *err)
 	return r < 0 ? err_sys(err, r, "capabilities") : 0;
 }
 
-int sandbox_enter(struct err *err)
+int privileges_reduce(struct err *err)
 {
 	int r = set_limits(err);
 

@@ -3,8 +3,9 @@
  * The walls around a machine, spec/threats.md. They go up in this order, while
  * the process has one thread, and nothing takes them down again:
  *
+ *   0. sandbox_close_others(): descriptors that nobody meant to hand over;
  *   1. the agent opens what it needs of the host by name;
- *   2. sandbox_enter(): rights, limits;
+ *   2. sandbox_enter(): namespaces, rights, limits;
  *   3. sandbox_filter(): only these system calls. From here on what a guest may
  *      have written is read: images, disks, kernels;
  *   4. sandbox_thread() by each thread: those of its kind only. The control
@@ -28,9 +29,31 @@ enum sandbox_kind {
 	SANDBOX_KINDS,
 };
 
-/* Rights that are never needed, limits, no core, no tracer. Root keeps the right
- * to open files of others, until sandbox_thread(). */
-int sandbox_enter(struct err *err);
+/* First of all in main(): what stays open is standard input, output and error,
+ * and what an option --...-fd names. */
+void sandbox_close_others(int argc, char *const *argv);
+
+#define SANDBOX_VIEWS_MAX 64u
+
+/* A file, folder or device of the host that stays there, at the same path. */
+struct sandbox_view {
+	const char *path; /* absolute */
+	bool write;
+};
+
+struct sandbox_options {
+	struct sandbox_view views[SANDBOX_VIEWS_MAX];
+	unsigned view_count;
+	void (*say)(const char *words); /* what this host doesn't let us */
+};
+
+/*
+ * Namespaces with nothing but the views; rights that are never needed, limits,
+ * no core, no tracer. Root keeps the right to open files of others, until
+ * sandbox_thread(). Where namespaces can't be had it goes on without, and says
+ * so once.
+ */
+int sandbox_enter(const struct sandbox_options *options, struct err *err);
 
 struct sandbox_filter {
 	pid_t child; /* the only other process that it may end; 0: none */

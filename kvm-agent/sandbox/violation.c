@@ -14,7 +14,7 @@
 #include <string.h>
 #include <sys/syscall.h>
 
-#include "kvm-agent/sandbox/filter_private.h"
+#include "kvm-agent/sandbox/private.h"
 
 static int end_fd = -1;
 static __thread enum sandbox_kind kind_here;

@@ -17,13 +17,19 @@ pid_of() { cat "home/machines/$1/agent.pid"; }
 # field STATUS-FILE NAME
 field() { awk -v name="$2:" '$1 == name { print $2 }' "$1"; }
 
+# The process is where the machine's directory says, also for a plain user.
 truncate -s 8M raw
-vmsnap image create -q image.vsi --size 8M
+mkdir images
+vmsnap image create -q images/image.vsi --size 8M
+echo secret >images/beside
+ln -s raw link
+# What a shell has left open stays there.
+exec 8<"$TOP/README.md"
 expect 0 vmsnap run web --kernel "$guests/echo.elf" --memory 16M --cpus 2 \
-	--in-place --disk raw --disk image.vsi
+	--in-place --disk link --disk images/image.vsi
+exec 8<&-
 until_true log_has web '^up'
 pid=$(pid_of web)
-
 # Each thread: a filter, of its kind too; no right of any sort.
 count=0
 for status in /proc/"$pid"/task/*/status; do
@@ -45,3 +51,56 @@ limits 'Max locked memory' 0
 limits 'Max open files' 4096
 # What is no longer dumpable belongs to root.
 sanitized || [ "$(stat -c %u /proc/"$pid"/maps)" = 0 ] || fail "it is dumpable"
+
+# Descriptors: what the machine is made of.
+left=$(find /proc/"$pid"/fd -mindepth 1 -printf '%l\n' | grep -Ev \
+	-e '^(/dev/null|/dev/kvm|pipe:\[|socket:\[|anon_inode:)' \
+	-e "^$TMP/(raw|images/image\\.vsi(\\.[0-9]+)?)\$" \
+	-e "^$TMP/home/machines/web/(agent\\.log|console\\.log|end\\.json|lock)\$" \
+	-e "^$guests/echo.elf\$" -e '^/proc/[0-9]*/statm$' || :)
+sanitized || [ -z "$left" ] || fail "open: $left"
+
+# Namespaces of its own, where this host has them.
+if ! unshare --mount true 2>/dev/null; then
+	grep -q 'no namespaces' home/machines/web/agent.log || fail "not said"
+	echo "this host gives no namespaces: the agent says so"
+	exit 0
+fi
+for kind in mnt net ipc uts; do
+	[ "$(readlink /proc/"$pid"/ns/$kind)" != "$(readlink /proc/self/ns/$kind)" ] ||
+		fail "the $kind namespace is the host's"
+done
+[ "$(nsenter -t "$pid" -n sh -c 'tail -n +3 /proc/net/dev' | wc -l)" = 1 ] ||
+	fail "it has a network"
+[ ! -s home/machines/web/agent.log ] || fail "$(cat home/machines/web/agent.log)"
+
+# Of the host's files: what was handed over.
+seen=$(awk '{ print $5 }' /proc/"$pid"/mountinfo | sort)
+wanted=$(printf '%s\n' / /dev/kvm "$TMP/images" "$TMP/raw" \
+	"$TMP"/home/machines/web{,/agent.pid,/agent.start,/lock,/machine.json} | sort)
+[ "$seen" = "$wanted" ] || fail "it sees: $seen"
+[ "$(ls /proc/"$pid"/root)" = "$(printf '%s\n' dev "${TMP:1}" | cut -d/ -f1 | sort)" ] ||
+	fail "its root has: $(ls /proc/"$pid"/root)"
+while read -r _ _ _ _ point options _; do
+	case ,$options, in
+	*,nosuid,*) ;;
+	*) fail "$point: $options" ;;
+	esac
+	case ,$options, in
+	*,noexec,*) ;;
+	*) fail "$point: $options" ;;
+	esac
+	case $point in
+	/dev/kvm) continue ;;
+	esac
+	case ,$options, in
+	*,nodev,*) ;;
+	*) fail "$point: $options" ;;
+	esac
+	case $point in
+	/ | */machine.json | */lock | */agent.pid | */agent.start)
+		[ "${options%%,*}" = ro ] || fail "$point: $options"
+		;;
+	esac
+done </proc/"$pid"/mountinfo
+expect 0 vmsnap rm --force web

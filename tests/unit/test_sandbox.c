@@ -27,7 +27,7 @@
 #include <sys/syscall.h>
 #include <sys/wait.h>
 
-#include "kvm-agent/sandbox/filter_private.h"
+#include "kvm-agent/sandbox/private.h"
 #include "kvm-agent/vm/vcpu.h"
 
 typedef void act_fn(void);
@@ -336,7 +336,7 @@ static void __attribute__((noreturn)) run_child(void)
 	pthread_t thread;
 
 	dup2(null, STDERR_FILENO);
-	if (sandbox_enter(&err) < 0 || sandbox_filter(&filter, &err) < 0)
+	if (privileges_reduce(&err) < 0 || sandbox_filter(&filter, &err) < 0)
 		_exit(2);
 	if (pthread_create(&thread, NULL, act_main, NULL))
 		_exit(2);
@@ -475,7 +475,7 @@ static void run_with_child(act_fn *act)
 			pause();
 	}
 	filter.child = looker;
-	if (sandbox_enter(&err) < 0 || sandbox_filter(&filter, &err) < 0)
+	if (privileges_reduce(&err) < 0 || sandbox_filter(&filter, &err) < 0)
 		_exit(2);
 	sandbox_thread(SANDBOX_CONTROL);
 	act();

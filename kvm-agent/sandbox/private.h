@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What filter.c and its lists share. */
-#ifndef KVM_AGENT_SANDBOX_FILTER_PRIVATE_H
-#define KVM_AGENT_SANDBOX_FILTER_PRIVATE_H
+/* What the parts of the sandbox share. */
+#ifndef KVM_AGENT_SANDBOX_PRIVATE_H
+#define KVM_AGENT_SANDBOX_PRIVATE_H
 
 #include <seccomp.h>
 
@@ -11,6 +11,8 @@
 int filter_add_rules(scmp_filter_ctx filter, enum sandbox_kind kind,
 		     const struct sandbox_filter *options);
 
+/* Limits, and rights but for those to open files. */
+int privileges_reduce(struct err *err);
 /* What the calling thread kept to open files; -errno. */
 int privileges_drop(void);
 

@@ -1,0 +1,46 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A shell or a service may have left descriptors open that are not for us: a
+ * guest that took us over would have them.
+ */
+#include <limits.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "kvm-agent/sandbox/sandbox.h"
+
+/* Of the options' descriptors the lowest from `from` on; INT_MAX: none. */
+static int next_kept(int argc, char *const *argv, int from)
+{
+	static const char end[] = "-fd";
+	int found = INT_MAX;
+
+	for (int i = 1; i + 1 < argc; i++) {
+		size_t size = strlen(argv[i]);
+		long fd;
+
+		if (size < strlen(end) ||
+		    strcmp(argv[i] + size - strlen(end), end) != 0)
+			continue;
+		fd = strtol(argv[i + 1], NULL, 10);
+		if (fd >= from && fd < found)
+			found = (int)fd;
+	}
+	return found;
+}
+
+void sandbox_close_others(int argc, char *const *argv)
+{
+	int from = STDERR_FILENO + 1;
+
+	for (;;) {
+		int kept = next_kept(argc, argv, from);
+
+		if (kept > from)
+			(void)close_range((unsigned)from, (unsigned)kept - 1,
+					  0);
+		if (kept == INT_MAX)
+			return;
+		from = kept + 1;
+	}
+}

@@ -1,0 +1,14 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef KVM_AGENT_SANDBOX_NAMESPACES_H
+#define KVM_AGENT_SANDBOX_NAMESPACES_H
+
+#include "kvm-agent/sandbox/sandbox.h"
+
+/*
+ * The process, which has one thread, gets namespaces of its own: mounts, as
+ * they are and out of the host's sight; a network without an interface; IPC;
+ * the host's name. 1: done. 0: this host doesn't let us, and `why` says so.
+ */
+int namespaces_enter(char why[ERR_TEXT_MAX], struct err *err);
+
+#endif

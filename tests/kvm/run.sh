@@ -185,4 +185,4 @@ wait "$fore" || fail "foreground: $(cat fore-err)"
 grep -q '^up' fore-out || fail "foreground: nothing on standard output"
 expect 0 vmsnap rm fore
 # Nobody is left.
-! pgrep -f "$BUILD/kvm-agent --name" >/dev/null || fail "agents are left"
+! pgrep -f "kvm-agent --name .*$TMP/home" >/dev/null || fail "agents are left"

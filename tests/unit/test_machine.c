@@ -342,8 +342,11 @@ static void test_failed_start(void **state)
 	expect_state("broken", "crashed");
 	/* One that is ready, and holds its lock for as long as it lives. */
 	fd = open(agent, O_WRONLY | O_TRUNC | O_CLOEXEC);
-	assert_true(dprintf(fd, "#!/bin/bash\necho >&10\nexec 10>&-\n"
-				"exec sleep 1000\n") > 0);
+	assert_true(dprintf(fd,
+			    "#!/bin/bash\n"
+			    "until [ \"$1\" = --ready-fd ]; do shift; done\n"
+			    "eval \"echo >&$2; exec $2>&-\"\n"
+			    "exec sleep 1000\n") > 0);
 	close(fd);
 	assert_int_equal(vms_machine_start(home, &machine, agent, &err), 0);
 	assert_int_equal(vms_machine_start(home, &machine, agent, &err),

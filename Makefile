@@ -77,7 +77,7 @@ AGENT_NEEDED := $(NEEDED) $(call pkg_libs,$(AGENT_PKGS))
 
 PLUGIN := $(BUILD)/nbdkit-vmsnap-plugin.so
 PROGRAMS := $(if $(CLI_SRC),$(BUILD)/vmsnap $(BUILD)/vmsnap.1) \
-	$(BUILD)/vmsnap-mount $(PLUGIN) $(BUILD)/kvm-agent
+	$(BUILD)/vmsnap-mount $(PLUGIN) $(BUILD)/vmsnap-keeper $(BUILD)/kvm-agent
 UNIT_BIN := $(call bin,$(UNIT_SRC))
 CRASH_BIN := $(call bin,$(CRASH_SRC))
 FUZZ_BIN := $(call bin,$(FUZZ_SRC))
@@ -156,6 +156,10 @@ $(BUILD)/vmsnap: $(call obj,$(CLI_SRC)) $(LIBS)
 $(BUILD)/vmsnap-mount: $(call obj,$(FUSE_SRC)) $(LIBS)
 	$(call say,LD,$@)
 	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(NEEDED) $(call pkg_libs,$(FUSE_PKGS))
+
+$(BUILD)/vmsnap-keeper: $(BUILD)/obj/vmsnap/keeper/main.o $(LIBS)
+	$(call say,LD,$@)
+	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(NEEDED)
 
 $(BUILD)/kvm-agent: $(BUILD)/obj/kvm-agent/main.o $(LIB_AGENT) $(LIBS)
 	$(call say,LD,$@)
@@ -286,7 +290,8 @@ install: all
 		$(DESTDIR)$(PREFIX)/share/bash-completion/completions
 	install -m 755 $(BUILD)/vmsnap $(DESTDIR)$(PREFIX)/bin/vmsnap
 	install -d $(DESTDIR)$(PREFIX)/libexec/vmsnap
-	install -m 755 $(BUILD)/vmsnap-mount $(PLUGIN) $(BUILD)/kvm-agent \
+	install -m 755 $(BUILD)/vmsnap-mount $(PLUGIN) $(BUILD)/vmsnap-keeper \
+		$(BUILD)/kvm-agent \
 		$(DESTDIR)$(PREFIX)/libexec/vmsnap/
 	install -m 644 $(BUILD)/vmsnap.1 $(DESTDIR)$(PREFIX)/share/man/man1/vmsnap.1
 	$(BUILD)/vmsnap completion bash \

@@ -106,6 +106,9 @@ int cmd_pause(struct cli *cli, struct err *err);
 int cmd_resume(struct cli *cli, struct err *err);
 int cmd_stop(struct cli *cli, struct err *err);
 int cmd_rm(struct cli *cli, struct err *err);
+int cmd_keeper_start(struct cli *cli, struct err *err);
+int cmd_keeper_status(struct cli *cli, struct err *err);
+int cmd_keeper_stop(struct cli *cli, struct err *err);
 int cmd_completion(struct cli *cli, struct err *err);
 
 #endif

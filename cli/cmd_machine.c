@@ -4,6 +4,7 @@
 
 #include "cli/cli.h"
 #include "cli/json.h"
+#include "cli/keeper.h"
 #include "cli/machine.h"
 #include "cli/report.h"
 #include "cli/text.h"
@@ -97,7 +98,11 @@ static int remove_one(struct cli *cli, const char *home, const char *name,
 
 	if (cli_given(cli, OPT_FORCE))
 		r = force(home, name, err);
-	if (!r || r == -ESRCH)
+	if (r == -ESRCH)
+		r = 0;
+	if (!r)
+		r = run_disks_remove(cli, home, name, err);
+	if (!r)
 		r = vms_machine_remove(home, name, err);
 	return r ? r : tell(cli, name, "removed", err);
 }

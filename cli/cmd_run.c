@@ -11,6 +11,7 @@
 #include "cli/cli.h"
 #include "cli/door.h"
 #include "cli/json.h"
+#include "cli/keeper.h"
 #include "cli/machine.h"
 #include "cli/report.h"
 #include "cli/text.h"
@@ -22,7 +23,7 @@
 static const enum option describing[] = {
 	OPT_MEMORY,      OPT_CPUS,   OPT_CPU,  OPT_KERNEL,
 	OPT_INITRD,      OPT_APPEND, OPT_DISK, OPT_IN_PLACE,
-	OPT_DISK_FORMAT, OPT_NET,    OPT_MAC,
+	OPT_DISK_FORMAT, OPT_NET,    OPT_MAC,  OPT_FROM,
 };
 
 static bool describes(const struct cli *cli)
@@ -97,6 +98,7 @@ static int take_disks(const struct cli *cli, struct vms_machine *machine,
 {
 	const struct options *options = &cli->options;
 	struct disk_words all = { 0 };
+	bool first = true;
 	int r;
 
 	if (!cli_given(cli, OPT_DISK) &&
@@ -104,10 +106,8 @@ static int take_disks(const struct cli *cli, struct vms_machine *machine,
 		return err_set(err, -EINVAL, "--%s: of which --disk?",
 			       cli_given(cli, OPT_IN_PLACE) ? "in-place"
 							    : "disk-format");
-	r = alloc_array(&machine->disks, options->use_count + 1,
-			sizeof(*machine->disks), err);
-	for (unsigned i = 0; !r && i < options->use_count; i++) {
-		if (!machine->disk_count)
+	for (unsigned i = 0; i < options->use_count; i++) {
+		if (first)
 			take_word(&options->uses[i], &all);
 		if (options->uses[i].option != OPT_DISK)
 			continue;
@@ -117,8 +117,11 @@ static int take_disks(const struct cli *cli, struct vms_machine *machine,
 		r = take_disk(options, i, all,
 			      &machine->disks[machine->disk_count], err);
 		machine->disk_count++;
+		first = false;
+		if (r)
+			return r;
 	}
-	return r;
+	return 0;
 }
 
 static int take_numbers(const struct cli *cli, struct vms_machine *machine,
@@ -191,8 +194,8 @@ static int describe(const struct cli *cli, struct vms_machine *machine,
 		r = take_net(cli, &machine->net, err);
 	if (!r && !*machine->kernel && !machine->disk_count)
 		r = err_set(err, -EINVAL,
-			    "what shall start? Give a --disk to boot from, or "
-			    "a --kernel");
+			    "what shall start? Give a --disk or a snapshot "
+			    "(--from) to boot from, or a --kernel");
 	if (!r && *machine->initrd && !*machine->kernel)
 		r = err_set(err, -EINVAL,
 			    "--initrd: only with a --kernel; a disk brings its "
@@ -200,8 +203,9 @@ static int describe(const struct cli *cli, struct vms_machine *machine,
 	return r;
 }
 
-static int start(const struct cli *cli, const char *home,
-		 const struct vms_machine *machine, struct err *err)
+static int start_with(const struct cli *cli, const char *home,
+		      const struct vms_machine *machine,
+		      struct vms_keeper *keeper, struct err *err)
 {
 	char agent[PATH_MAX];
 	int r = door_find("kvm-agent", agent, err);
@@ -210,9 +214,22 @@ static int start(const struct cli *cli, const char *home,
 		return r;
 	if (cli_given(cli, OPT_FOREGROUND)) {
 		fflush(stdout);
-		return vms_machine_exec(home, machine, agent, err);
+		return vms_machine_exec(home, machine, agent, keeper, err);
 	}
-	r = vms_machine_start(home, machine, agent, err);
+	return vms_machine_start(home, machine, agent, keeper, err);
+}
+
+static int start(struct cli *cli, const char *home,
+		 const struct vms_machine *machine, struct vms *vms,
+		 struct err *err)
+{
+	struct vms_keeper *keeper;
+	int r = cli_keeper_for(cli, home, machine, vms, &keeper, err);
+
+	/* The connection keeps it there until the agent has one of its own. */
+	if (!r)
+		r = start_with(cli, home, machine, keeper, err);
+	vms_keeper_close(keeper);
 	if (r)
 		return r;
 	if (cli_given(cli, OPT_JSON))
@@ -225,42 +242,62 @@ static int start(const struct cli *cli, const char *home,
 	return 0;
 }
 
-static int run_new(const struct cli *cli, const char *home, const char *name,
+/* What never ran is not left behind. */
+static int start_new(struct cli *cli, const char *home,
+		     const struct vms_machine *machine,
+		     struct run_snapshot *from, struct err *err)
+{
+	struct err why = { 0 };
+	int r = vms_machine_create(home, machine, err);
+
+	if (r)
+		return r;
+	r = run_snapshot_make(cli, from, machine, &why);
+	if (!r)
+		r = start(cli, home, machine, from->vms, &why);
+	if (r) {
+		run_snapshot_undo(from, machine);
+		(void)vms_machine_remove(home, machine->name, NULL);
+		err_set(err, r, "%s", why.text);
+	}
+	return r;
+}
+
+static int run_new(struct cli *cli, const char *home, const char *name,
 		   struct err *err)
 {
 	struct vms_machine machine = { 0 };
-	struct err why = { 0 };
+	struct run_snapshot from = { 0 };
 	int r = vms_machine_check_name(name, err);
 
+	if (!r)
+		r = alloc_array(&machine.disks, VMS_MACHINE_DISKS_MAX,
+				sizeof(*machine.disks), err);
 	if (!r) {
 		snprintf(machine.name, sizeof(machine.name), "%s", name);
-		r = describe(cli, &machine, err);
+		r = run_snapshot_find(cli, home, &from, &machine, err);
 	}
 	if (!r)
-		r = vms_machine_create(home, &machine, err);
-	if (!r) {
-		r = start(cli, home, &machine, &why);
-		/* What never ran is not left behind. */
-		if (r) {
-			(void)vms_machine_remove(home, name, NULL);
-			err_set(err, r, "%s", why.text);
-		}
-	}
+		r = describe(cli, &machine, err);
+	if (!r)
+		r = start_new(cli, home, &machine, &from, err);
+	run_snapshot_release(&from);
 	vms_machine_release(&machine);
 	return r;
 }
 
-static int run_again(const struct cli *cli, const char *home, const char *name,
+static int run_again(struct cli *cli, const char *home, const char *name,
 		     struct err *err)
 {
 	struct vms_machine machine = { 0 };
 	int r = vms_machine_load(home, name, &machine, err);
 
 	if (r == -ENOENT)
-		r = err_prefix(err, "no --disk and no --kernel, and no machine "
-				    "to start again");
+		r = err_prefix(err,
+			       "no --disk, no --from and no --kernel, and no "
+			       "machine to start again");
 	if (!r)
-		r = start(cli, home, &machine, err);
+		r = start(cli, home, &machine, NULL, err);
 	vms_machine_release(&machine);
 	return r;
 }

@@ -13,13 +13,14 @@
 
 /* Of the design, but of a later version. */
 static const char *const later_verbs[] = {
-	"forget", "prune",  "repair",  "copy",     "sync",   "snapshot",
-	"clone",  "revert", "migrate", "template", "keeper", "serve",
+	"forget", "prune",  "repair",  "copy",     "sync",  "snapshot",
+	"clone",  "revert", "migrate", "template", "serve",
 };
 static const char *const later_options[] = { "boot", "expect", "exec",
 					     "net",  "lazy",   "firmware" };
 
-const char *const verb_groups[VERB_GROUPS] = { "key", "image", "pin" };
+const char *const verb_groups[VERB_GROUPS] = { "key", "image", "pin",
+					       "keeper" };
 
 static bool is_among(const char *word, const char *const *words, size_t count)
 {

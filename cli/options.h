@@ -106,7 +106,7 @@ extern const struct option_info option_table[OPT_COUNT];
 extern const struct verb verb_table[];
 extern const size_t verb_count;
 /* Of verbs of two words: the first. */
-#define VERB_GROUPS 3
+#define VERB_GROUPS 4
 extern const char *const verb_groups[VERB_GROUPS];
 
 /* What was asked for. Points into argv; owns `arguments` and

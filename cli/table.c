@@ -345,12 +345,13 @@ const struct verb verb_table[] = {
 	  .arguments = "NAME",
 	  .arguments_min = 1,
 	  .arguments_max = 1,
-	  .options =
-		  OPT_BIT(OPT_HOME) | OPT_BIT(OPT_MEMORY) | OPT_BIT(OPT_CPUS) |
-		  OPT_BIT(OPT_CPU) | OPT_BIT(OPT_KERNEL) | OPT_BIT(OPT_INITRD) |
-		  OPT_BIT(OPT_APPEND) | OPT_BIT(OPT_DISK) | OPT_BIT(OPT_NET) |
-		  OPT_BIT(OPT_MAC) | OPT_BIT(OPT_IN_PLACE) |
-		  OPT_BIT(OPT_DISK_FORMAT) | OPT_BIT(OPT_FOREGROUND),
+	  .options = OPT_BIT(OPT_HOME) | OPT_BIT(OPT_MEMORY) |
+		     OPT_BIT(OPT_CPUS) | OPT_BIT(OPT_CPU) | OPT_BIT(OPT_FROM) |
+		     OPT_BIT(OPT_KERNEL) | OPT_BIT(OPT_INITRD) |
+		     OPT_BIT(OPT_APPEND) | OPT_BIT(OPT_DISK) |
+		     OPT_BIT(OPT_NET) | OPT_BIT(OPT_MAC) |
+		     OPT_BIT(OPT_IN_PLACE) | OPT_BIT(OPT_DISK_FORMAT) |
+		     OPT_BIT(OPT_FOREGROUND),
 	  .help = "start a machine, or a stopped one again",
 	  .run = cmd_run },
 	{ .name = "ps",
@@ -397,6 +398,22 @@ const struct verb verb_table[] = {
 	  .options = OPT_BIT(OPT_HOME) | OPT_BIT(OPT_ALL) | OPT_BIT(OPT_FORCE),
 	  .help = "remove stopped machines",
 	  .run = cmd_rm },
+	{ .name = "keeper start",
+	  .arguments = "",
+	  .options = OPT_BIT(OPT_HOME),
+	  .help = "hold a store open for machines that wait",
+	  .run = cmd_keeper_start },
+	{ .name = "keeper status",
+	  .arguments = "",
+	  .options = OPT_BIT(OPT_HOME),
+	  .help = "list the keepers of machines' stores",
+	  .run = cmd_keeper_status },
+	{ .name = "keeper stop",
+	  .arguments = "[STOREID]",
+	  .arguments_max = 1,
+	  .options = OPT_BIT(OPT_HOME) | OPT_BIT(OPT_FORCE),
+	  .help = "end them",
+	  .run = cmd_keeper_stop },
 	{ .name = "check",
 	  .arguments = "",
 	  .options = OPT_BIT(OPT_READ_DATA),

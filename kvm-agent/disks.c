@@ -2,7 +2,7 @@
 /*
  * Opens what a machine's disks are on. An image that stands on a base in a
  * store needs somebody who holds the store's keys, which this process never
- * does.
+ * does: a keeper.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -11,6 +11,7 @@
 
 #include "kvm-agent/disks.h"
 #include "kvm-agent/temporary/temporary.h"
+#include "vmsnap/keeper/client.h"
 
 #define SUFFIX ".vsi"
 
@@ -31,12 +32,16 @@ static int open_image(struct disks *disks, const char *path,
 
 	if (r < 0)
 		return r;
-	if (base.present)
+	if (base.present && !disks->keeper)
 		return err_set(err, -EOPNOTSUPP,
-			       "'%s' stands on a snapshot, which this version "
-			       "can't read for a machine: export it with "
-			       "vmsnap image export",
+			       "'%s' stands on a snapshot: it is run by "
+			       "'vmsnap run', which has a keeper for that",
 			       path);
+	if (base.present)
+		r = keeper_client_base(&options.base, disks->keeper, &base,
+				       err);
+	if (r < 0)
+		return err_prefix(err, "'%s'", path);
 	return image_open(out, disks->io, path, &options, err);
 }
 
@@ -171,5 +176,7 @@ int disks_close(struct disks *disks, struct err *err)
 	if (disks->io)
 		io_free(disks->io);
 	disks->io = NULL;
+	keeper_client_free(disks->keeper);
+	disks->keeper = NULL;
 	return result;
 }

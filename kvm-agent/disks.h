@@ -6,8 +6,12 @@
 
 #include "kvm-agent/board.h"
 
+struct keeper_client;
+
 struct disks {
 	struct vs_io *io;
+	/* For images that stand on a snapshot; NULL: there is none. */
+	struct keeper_client *keeper;
 	/* Where throw-away layers are made; NULL: in TMPDIR or /var/tmp. */
 	const char *folder;
 	struct disk *disks[BOARD_DISKS_MAX];
@@ -27,9 +31,9 @@ const char *disks_temporary_folder(void);
 /* By its name: an image, whose files lie beside it and more are made there. */
 bool disk_is_image(const char *path);
 
-/* -EOPNOTSUPP: an image over a base. The errors of image_open(),
- * disk_raw_new() and temporary_open(). A name tells what it is, never the
- * content: that is the guest's to write. */
+/* -EOPNOTSUPP: an image over a base, and no keeper. The errors of image_open(),
+ * keeper_client_base(), disk_raw_new() and temporary_open(). A name tells what
+ * it is, never the content: that is the guest's to write. */
 int disks_open(struct disks *disks, const char *path, enum disk_use use,
 	       struct err *err);
 /* After the board. An image is flushed; the first failure is the result. */

@@ -16,6 +16,7 @@
 
 #include "kvm-agent/boot_disk.h"
 #include "kvm-agent/disks.h"
+#include "kvm-agent/keeper.h"
 #include "kvm-agent/machine.h"
 #include "kvm-agent/sandbox/sandbox.h"
 #include "kvm-agent/network.h"
@@ -49,6 +50,8 @@ struct agent {
 		enum disk_use use;
 	} disk_options[BOARD_DISKS_MAX];
 	unsigned disk_count;
+	const char *keeper; /* its folder; NULL: none is needed */
+	int grants_fd;
 	struct disks disks;
 	struct agent_port agent_port;
 	struct network_options net_options;
@@ -90,6 +93,8 @@ static const char help[] =
 	"  --name NAME --control-fd N --console-fd N --log-fd N --end-fd N\n"
 	"  --lock-fd N --ready-fd N --agent-fd N --foreground\n"
 	"  --net-tap-fd N | --net-passt-fd N, --net-mac ADDRESS\n"
+	"  --keeper DIR --grants-fd N: what holds the store of images that stand "
+	"on one\n"
 	"\n"
 	"Exit status: 0 switched off, 1 failed or crashed, 2 usage, 4 no such "
 	"file,\n5 a disk is in use, 6 this host can't (no KVM, no right to it, "
@@ -191,6 +196,8 @@ enum {
 	OPTION_NET_TAP,
 	OPTION_NET_PASST,
 	OPTION_NET_MAC,
+	OPTION_KEEPER,
+	OPTION_GRANTS,
 };
 
 /* The guest agent's port, and the virtio-console that it is on. */
@@ -255,6 +262,11 @@ static int parse_option(struct agent *agent, int option, struct err *err)
 		return add_disk(agent, optarg, DISK_READ_ONLY, err);
 	case 't':
 		return add_disk(agent, optarg, DISK_TEMPORARY, err);
+	case OPTION_KEEPER:
+		agent->keeper = optarg;
+		return 0;
+	case OPTION_GRANTS:
+		return parse_fd(optarg, &agent->grants_fd, err);
 	case OPTION_LAYERS:
 		agent->disks.folder = optarg;
 		return 0;
@@ -294,6 +306,8 @@ static int parse(struct agent *agent, int argc, char **argv, struct err *err)
 		{ "net-tap-fd", required_argument, NULL, OPTION_NET_TAP },
 		{ "net-passt-fd", required_argument, NULL, OPTION_NET_PASST },
 		{ "net-mac", required_argument, NULL, OPTION_NET_MAC },
+		{ "keeper", required_argument, NULL, OPTION_KEEPER },
+		{ "grants-fd", required_argument, NULL, OPTION_GRANTS },
 		{ "foreground", no_argument, NULL, 'f' },
 		{ "help", no_argument, NULL, 'h' },
 		{ "version", no_argument, NULL, 'v' },
@@ -317,6 +331,9 @@ static int parse(struct agent *agent, int argc, char **argv, struct err *err)
 			       "which kernel? Name it with --kernel FILE, or a "
 			       "disk to boot from with --disk FILE; see "
 			       "kvm-agent --help");
+	if (!agent->keeper != (agent->grants_fd < 0))
+		return err_set(err, -EINVAL,
+			       "--keeper and --grants-fd go together");
 	if (!agent->kernel && agent->initrd)
 		return err_set(err, -EINVAL,
 			       "--initrd goes with --kernel: a disk has its "
@@ -524,10 +541,17 @@ static int watch_signals(struct agent *agent, struct err *err)
 static int open_disks(struct agent *agent, struct err *err)
 {
 	struct board_options *board = &agent->options.board;
+	int r = 0;
 
+	if (agent->keeper)
+		r = keeper_connect_agent(&agent->disks.keeper, agent->keeper,
+					 fd_steal(&agent->grants_fd), err);
+	/* -EACCES is KVM's, for the exit status. */
+	if (r < 0)
+		return r == -EACCES ? -EPERM : r;
 	for (unsigned i = 0; i < agent->disk_count; i++) {
-		int r = disks_open(&agent->disks, agent->disk_options[i].path,
-				   agent->disk_options[i].use, err);
+		r = disks_open(&agent->disks, agent->disk_options[i].path,
+			       agent->disk_options[i].use, err);
 
 		if (r < 0)
 			return r == -EACCES ? -EPERM : r;
@@ -606,6 +630,8 @@ static int show_files(struct agent *agent, struct err *err)
 				   use, err);
 		has_temporary |= use == DISK_TEMPORARY;
 	}
+	if (r == 0 && agent->keeper)
+		r = shown_add(&agent->shown, agent->keeper, false, err);
 	if (r == 0 && agent->disks.folder)
 		r = shown_add_machine(&agent->shown, agent->disks.folder, err);
 	else if (r == 0 && has_temporary)
@@ -668,6 +694,9 @@ static void close_all(struct agent *agent)
 		terminal_disconnect(agent->terminal);
 	if (agent->service)
 		service_disconnect(agent->service);
+	/* What waits for a keeper that is away waits no longer. */
+	if (agent->disks.keeper)
+		keeper_client_stop(agent->disks.keeper);
 	machine_free(agent->machine);
 	agent_port_stop(&agent->agent_port);
 	disk_finder_stop(&agent->finder);
@@ -693,6 +722,7 @@ static void close_all(struct agent *agent)
 	autofd_run(&agent->signals.fd);
 	autofd_run(&agent->kernel_fd);
 	autofd_run(&agent->initrd_fd);
+	autofd_run(&agent->grants_fd);
 	loop_free(agent->loop);
 	shown_release(&agent->shown);
 }
@@ -706,6 +736,7 @@ int main(int argc, char **argv)
 		.append = "",
 		.kernel_fd = -1,
 		.initrd_fd = -1,
+		.grants_fd = -1,
 		.fds = { -1, -1, -1, -1, -1, -1 },
 		.net_options = { -1, -1, NULL },
 		.signals = { .fd = -1 },

@@ -121,16 +121,32 @@ int vms_machine_list(const char *home, struct vms_machine_names *out,
 		     struct err *err);
 void vms_machine_names_release(struct vms_machine_names *names);
 
+/* FILE in its directory. */
+int vms_machine_file(const char *home, const char *name, const char *file,
+		     char path[PATH_MAX], struct err *err);
+/* Is it a file in its directory? */
+bool vms_machine_owns(const char *home, const char *name, const char *path);
+
+struct image_base_info;
+struct vms_keeper;
+/* What its images stand on, one of them; not present: none does. -EOPNOTSUPP:
+ * on several stores. */
+int vms_machine_base(const struct vms_machine *machine,
+		     struct image_base_info *out, struct err *err);
+
 /*
  * Starts its agent, which outlives this process, and waits until the guest runs.
- * `agent`: the program. -EBUSY: it runs, or another has its interface. -ENONET:
- * its network is not to be had. What the agent said is in `err`.
+ * `agent`: the program. `keeper` (NULL: none) is one of what its images stand
+ * on. -EBUSY: it runs, or another has its interface. -ENONET: its network is not
+ * to be had. What the agent said is in `err`.
  */
 int vms_machine_start(const char *home, const struct vms_machine *machine,
-		      const char *agent, struct err *err);
+		      const char *agent, struct vms_keeper *keeper,
+		      struct err *err);
 /* The same, as this process: comes back only with an error. */
 int vms_machine_exec(const char *home, const struct vms_machine *machine,
-		     const char *agent, struct err *err);
+		     const char *agent, struct vms_keeper *keeper,
+		     struct err *err);
 
 struct vms_machine_status {
 	/* The agent's word; without one "stopped", or "crashed": the agent or

@@ -203,8 +203,7 @@ static int make_directory(const char *path, struct err *err)
 	return 0;
 }
 
-/* And what lies above it, as far as it isn't there. */
-static int make_directories(const char *path, struct err *err)
+int home_make_directories(const char *path, struct err *err)
 {
 	char part[PATH_MAX];
 	size_t size = strlen(path);
@@ -258,7 +257,7 @@ static int create(const char *home, const struct vms_machine *machine,
 			  (int)sizeof(new))
 		r = err_set(err, -ENAMETOOLONG, "'%s': too long", above);
 	if (!r)
-		r = make_directories(above, err);
+		r = home_make_directories(above, err);
 	if (r)
 		return r;
 	if (!mkdtemp(new))

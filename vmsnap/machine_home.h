@@ -9,6 +9,8 @@
  * machine. -ENAMETOOLONG. */
 int machine_path(const char *home, const char *name, const char *file,
 		 char path[PATH_MAX], struct err *err);
+/* And what lies above it, as far as it isn't there; mode 0700. */
+int home_make_directories(const char *path, struct err *err);
 /* The directory as a descriptor; -ENOENT says which machines there are. */
 int machine_open(const char *home, const char *name, struct err *err);
 /* At most `max` bytes of a file in it, to free(); the size. -EFBIG. */

@@ -17,6 +17,7 @@
 #include <sys/wait.h>
 
 #include "vmsnap/control.h"
+#include "vmsnap/machine_keeper.h"
 #include "vmsnap/machine_net.h"
 
 /* Their numbers in the agent: kvm-agent/main.c takes them by option. */
@@ -28,6 +29,7 @@ enum agent_fd {
 	FD_LOCK,
 	FD_AGENT,
 	FD_NET,
+	FD_GRANTS,
 	FD_READY, /* last: not always there */
 	FD_COUNT,
 };
@@ -36,7 +38,7 @@ static const char *const fd_options[FD_COUNT] = {
 	[FD_CONTROL] = "--control-fd", [FD_CONSOLE] = "--console-fd",
 	[FD_CONSOLE_LOG] = "--log-fd", [FD_END] = "--end-fd",
 	[FD_LOCK] = "--lock-fd",       [FD_AGENT] = "--agent-fd",
-	[FD_READY] = "--ready-fd",
+	[FD_GRANTS] = "--grants-fd",   [FD_READY] = "--ready-fd",
 };
 
 #define WORDS_MAX 128
@@ -44,6 +46,7 @@ static const char *const fd_options[FD_COUNT] = {
 struct start {
 	const struct vms_machine *machine;
 	const char *agent;
+	struct vms_keeper *keeper; /* NULL: none is needed */
 	int directory;
 	int fds[FD_COUNT];      /* -1: none */
 	int log;                /* agent.log */
@@ -111,6 +114,8 @@ static void make_words(struct start *start)
 	add_disks(start);
 	if (machine->net.kind != VMS_NET_NONE)
 		add(start, "--net-mac", machine->net.mac);
+	if (start->keeper)
+		add(start, "--keeper", vms_keeper_agents(start->keeper));
 	for (int i = FD_CONTROL; i < FD_COUNT; i++) {
 		const char *option = fd_options[i];
 
@@ -206,6 +211,9 @@ static int open_all(struct start *start, const char *home, struct err *err)
 		r = make_file(start, "agent.pid", err);
 	if (r >= 0)
 		r = make_file(start, "agent.start", err);
+	if (r >= 0 && start->keeper)
+		r = start->fds[FD_GRANTS] =
+			machine_grants(start->machine, start->keeper, err);
 	if (r >= 0)
 		r = open_sockets(start, home, err);
 	return r < 0 ? r : open_net(start, err);
@@ -389,10 +397,11 @@ static int start_child(struct start *start, struct err *err)
 
 static int begin(struct start *start, const char *home,
 		 const struct vms_machine *machine, const char *agent,
-		 struct err *err)
+		 struct vms_keeper *keeper, struct err *err)
 {
 	*start = (struct start){ .machine = machine,
 				 .agent = agent,
+				 .keeper = keeper,
 				 .directory = -1,
 				 .log = -1,
 				 .net = { .fd = -1, .words = -1 } };
@@ -402,10 +411,11 @@ static int begin(struct start *start, const char *home,
 }
 
 int vms_machine_start(const char *home, const struct vms_machine *machine,
-		      const char *agent, struct err *err)
+		      const char *agent, struct vms_keeper *keeper,
+		      struct err *err)
 {
 	struct start start;
-	int r = begin(&start, home, machine, agent, err);
+	int r = begin(&start, home, machine, agent, keeper, err);
 
 	if (!r)
 		r = start_child(&start, err);
@@ -414,10 +424,11 @@ int vms_machine_start(const char *home, const struct vms_machine *machine,
 }
 
 int vms_machine_exec(const char *home, const struct vms_machine *machine,
-		     const char *agent, struct err *err)
+		     const char *agent, struct vms_keeper *keeper,
+		     struct err *err)
 {
 	struct start start;
-	int r = begin(&start, home, machine, agent, err);
+	int r = begin(&start, home, machine, agent, keeper, err);
 
 	if (!r)
 		r = machine_net_await(&start.net, err);

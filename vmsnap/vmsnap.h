@@ -14,6 +14,7 @@
 #include <stdatomic.h>
 
 #include "format/vmsnap-format.h"
+#include "vmsnap/keeper.h"
 #include "vmsnap/machine.h"
 
 struct vms;

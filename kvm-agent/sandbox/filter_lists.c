@@ -112,7 +112,7 @@ static const struct {
 	{ SCMP_SYS(fcntl), FILES | KEEPER },
 	{ SCMP_SYS(fdatasync), FILES },
 	{ SCMP_SYS(fsync), FILES },
-	{ SCMP_SYS(ftruncate), FILES },
+	{ SCMP_SYS(ftruncate), FILES | KEEPER },
 	{ SCMP_SYS(getdents64), FILES },
 	{ SCMP_SYS(link), FILES },
 	{ SCMP_SYS(linkat), FILES },
@@ -126,17 +126,18 @@ static const struct {
 	{ SCMP_SYS(unlink), FILES },
 	{ SYS_cachestat, FILES },
 
-	/* Sockets: a peer's, a keeper's, passt's. */
+	/* Sockets: a peer's, a keeper's, passt's. Who reads an image asks the
+	 * keeper itself. */
 	{ SCMP_SYS(accept4), IO },
 	{ SCMP_SYS(connect), IO | KEEPER },
 	{ SCMP_SYS(getpeername), IO },
 	{ SCMP_SYS(getsockopt), IO | KEEPER },
 	{ SCMP_SYS(recvfrom), IO | KEEPER },
 	{ SCMP_SYS(recvmsg), IO | KEEPER },
-	{ SCMP_SYS(sendmsg), IO | KEEPER },
+	{ SCMP_SYS(sendmsg), IO | KEEPER | FILES },
 	{ SCMP_SYS(sendto), IO | KEEPER },
 	{ SCMP_SYS(setsockopt), IO | KEEPER },
-	{ SCMP_SYS(shutdown), IO | KEEPER },
+	{ SCMP_SYS(shutdown), IO | KEEPER | FILES },
 
 	/* The machine as a whole. */
 	{ SCMP_SYS(bind), CONTROL },
@@ -146,7 +147,7 @@ static const struct {
 	{ SCMP_SYS(getrusage), CONTROL },
 	{ SCMP_SYS(getuid), CONTROL },
 	{ SCMP_SYS(listen), CONTROL },
-	{ SCMP_SYS(memfd_create), CONTROL },
+	{ SCMP_SYS(memfd_create), CONTROL | KEEPER },
 	{ SCMP_SYS(sched_getaffinity), CONTROL },
 	{ SCMP_SYS(signalfd4), CONTROL },
 	{ SCMP_SYS(sysinfo), CONTROL },

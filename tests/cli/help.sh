@@ -22,7 +22,7 @@ sed -nE 's/^\*vmsnap\* \*([a-z ]+)\*.*/\1/p' "$man" >man-verbs
 : >all-options
 while read -r first second rest; do
 	verb=$first
-	case $first in key | image | pin) verb="$first $second" ;; esac
+	case $first in key | image | pin | keeper) verb="$first $second" ;; esac
 	expect 0 vmsnap $verb --help
 	says "^usage: vmsnap $verb"
 	cp out usage

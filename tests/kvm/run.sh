@@ -144,13 +144,6 @@ expect 0 vmsnap run disks
 [ "$(jq -r '.disks | map(.path) | join(" ")' home/machines/disks/machine.json)" = \
 	"$TMP/a.raw $TMP/b.vsi" ] || fail "other disks"
 expect 0 vmsnap rm --force disks
-# One that stands on a store is refused before anything runs.
-vmsnap init -q
-vmsnap backup -q d a.raw
-vmsnap image create -q c.vsi --from d
-expect 6 vmsnap run cloned --kernel "$guests/echo.elf" --disk c.vsi --in-place
-errs 'c.vsi'
-expect 4 vmsnap run cloned
 
 # Without a kernel it boots from its disk; what that is, it finds out itself.
 expect 4 vmsnap run blank --disk a.raw --in-place

@@ -24,7 +24,7 @@ static int new_client(struct bench *bench, struct keeper_client **out,
 		      uint8_t (*grants)[KEEPER_GRANT_SIZE], struct err *err)
 {
 	const struct keeper_client_options options = {
-		.directory = bench->directory,
+		.folder = bench->rig->dir,
 		.grants = (const uint8_t(*)[KEEPER_GRANT_SIZE])grants,
 		.grant_count = 1,
 		.patience_ms = PATIENCE,

@@ -327,7 +327,8 @@ static void test_failed_start(void **state)
 	example(&machine, "broken");
 	assert_int_equal(vms_machine_create(home, &machine, NULL), 0);
 	assert_int_equal(
-		vms_machine_start(home, &machine, "/nonexistent", &err), -EIO);
+		vms_machine_start(home, &machine, "/nonexistent", NULL, &err),
+		-EIO);
 	assert_non_null(strstr(err.text, "can't be started"));
 	snprintf(agent, sizeof(agent), "%s/agent", home);
 	fd = open(agent, O_WRONLY | O_CREAT | O_CLOEXEC, 0700);
@@ -336,7 +337,7 @@ static void test_failed_start(void **state)
 				"echo 'kvm-agent: no KVM\x1b[2J here' >&2\n"
 				"exit 6\n") > 0);
 	close(fd);
-	assert_int_equal(vms_machine_start(home, &machine, agent, &err),
+	assert_int_equal(vms_machine_start(home, &machine, agent, NULL, &err),
 			 -EOPNOTSUPP);
 	assert_string_equal(err.text, "no KVM\\x1b[2J here");
 	expect_state("broken", "crashed");
@@ -348,8 +349,9 @@ static void test_failed_start(void **state)
 			    "eval \"echo >&$2; exec $2>&-\"\n"
 			    "exec sleep 1000\n") > 0);
 	close(fd);
-	assert_int_equal(vms_machine_start(home, &machine, agent, &err), 0);
-	assert_int_equal(vms_machine_start(home, &machine, agent, &err),
+	assert_int_equal(vms_machine_start(home, &machine, agent, NULL, &err),
+			 0);
+	assert_int_equal(vms_machine_start(home, &machine, agent, NULL, &err),
 			 -EBUSY);
 	assert_int_equal(vms_machine_kill(home, "broken", &err), 0);
 	assert_int_equal(vms_machine_wait(home, "broken", 20000, &err), 0);

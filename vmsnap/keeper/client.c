@@ -10,7 +10,6 @@
 
 #include <errno.h>
 #include <pthread.h>
-#include <sched.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -21,6 +20,7 @@
 #include <sys/socket.h>
 #include <time.h>
 
+#include "format/base/thread.h"
 #include "vmsnap/keeper/grant.h"
 #include "vmsnap/keeper/socket.h"
 #include "vmsnap/keeper/transfer.h"
@@ -50,8 +50,8 @@ enum client_state {
 };
 
 struct keeper_client {
-	int directory, wake;
-	bool is_here; /* `directory` is the thread's current one */
+	char *folder;
+	int wake;
 	unsigned volume_count;
 	uint8_t grants[KEEPER_VOLUMES_MAX][KEEPER_GRANT_SIZE];
 	struct keeper_grant volumes[KEEPER_VOLUMES_MAX];
@@ -180,10 +180,7 @@ static int connect_once(struct keeper_client *client,
 	int r;
 
 	*connection = (struct connection){ .fd = -1 };
-	r = connection->fd =
-		client->is_here
-			? keeper_connect_here(KEEPER_AGENT, NULL)
-			: keeper_connect(client->directory, KEEPER_AGENT, NULL);
+	r = connection->fd = keeper_connect_path(client->folder, KEEPER_AGENT);
 	if (r >= 0)
 		r = greet(client, connection);
 	if (!r)
@@ -287,10 +284,7 @@ static void *client_main(void *arg)
 	struct keeper_client *client = arg;
 	int retry_ms = RETRY_MIN_MS;
 
-	/* A current directory of the thread's own; where that is forbidden,
-	 * there may be a /proc. */
-	client->is_here =
-		unshare(CLONE_FS) == 0 && fchdir(client->directory) == 0;
+	thread_begin(THREAD_KEEPER);
 	while (!atomic_load(&client->stopped)) {
 		struct connection connection;
 		int r = connect_once(client, &connection);
@@ -522,7 +516,7 @@ static int wait_ready(struct keeper_client *client, uint64_t patience_ms,
 	int r = 0;
 
 	clock_gettime(CLOCK_MONOTONIC, &end);
-	end.tv_sec += (time_t)(patience_ms / 1000);
+	end.tv_sec += (time_t)div_up(patience_ms, 1000);
 	pthread_mutex_lock(&client->lock);
 	while (client->state == CLIENT_AWAY && r != ETIMEDOUT)
 		r = pthread_cond_timedwait(&client->state_changed,
@@ -561,12 +555,13 @@ int keeper_client_new(struct keeper_client **out,
 
 	if (r)
 		return r;
-	client->directory = options->directory;
 	client->now.fd = -1;
 	init_locks(client);
 	client->wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-	r = client->wake < 0 ? err_sys(err, -errno, "an event")
-			     : take_grants(client, options, err);
+	client->folder = strdup(options->folder);
+	r = client->wake < 0 || !client->folder
+		    ? err_sys(err, -errno, "a keeper's client")
+		    : take_grants(client, options, err);
 	if (!r)
 		r = start_thread(client, err);
 	if (!r)
@@ -601,6 +596,7 @@ void keeper_client_free(struct keeper_client *client)
 		pthread_join(client->thread, NULL);
 	connection_end(&client->now);
 	autofd_run(&client->wake);
+	free(client->folder);
 	for (unsigned i = 0; i < SLOTS; i++)
 		pthread_cond_destroy(&client->slots[i].changed);
 	pthread_cond_destroy(&client->state_changed);

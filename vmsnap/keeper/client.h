@@ -4,12 +4,12 @@
  * Where the keeper goes away, what is asked for waits until one is back; what a
  * keeper can't read is an error of that request.
  *
- * For the agent's walls: it has one thread, which keeper_client_new() makes. That
- * begins with unshare(CLONE_FS) and fchdir; from then on it uses memfd_create,
- * ftruncate, fcntl, mmap, munmap, socket(AF_UNIX), connect, sendmsg, recvmsg,
- * ppoll, shutdown, close and futex. Threads that read use sendmsg, shutdown and
- * futex. The socket is found through the descriptor of its folder, as the
- * thread's current one: no path need be seen.
+ * For the agent's walls: it has one thread, which keeper_client_new() makes
+ * (THREAD_KEEPER). That uses memfd_create, ftruncate, fcntl, mmap, munmap,
+ * socket(AF_UNIX), connect, sendmsg, recvmsg, ppoll, shutdown, close and futex;
+ * threads that read use sendmsg, shutdown and futex. Of the host's files it must
+ * see the folder of the agents' socket, and nothing in it but that: also later,
+ * when another keeper has put another socket there. To read is enough.
  */
 #ifndef VMSNAP_KEEPER_CLIENT_H
 #define VMSNAP_KEEPER_CLIENT_H
@@ -20,8 +20,7 @@
 struct keeper_client;
 
 struct keeper_client_options {
-	int directory; /* the keeper's agents/ (O_PATH); the caller's, which
-			  stays open as long */
+	const char *folder; /* the keeper's agents/; copied */
 	const uint8_t (*grants)[KEEPER_GRANT_SIZE]; /* copied */
 	unsigned grant_count; /* 1 to KEEPER_VOLUMES_MAX */
 	uint64_t patience_ms; /* until a first keeper answers */

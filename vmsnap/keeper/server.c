@@ -54,7 +54,8 @@ static void hang_up(struct peer *peer)
 	*peer->link = peer->next;
 	if (peer->next)
 		peer->next->link = peer->link;
-	if (!--server->peer_count)
+	server->peer_count--;
+	if (peer->granted)
 		server->idle_since_ms = server_now_ms();
 	/* Also for a worker that is in the middle of it. */
 	shutdown(peer->watch.fd, SHUT_RDWR);

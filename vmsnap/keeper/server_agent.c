@@ -127,7 +127,7 @@ static unsigned count_machine(const struct server *server, const char *machine)
 	unsigned count = 0;
 
 	for (const struct peer *peer = server->peers; peer; peer = peer->next)
-		count += peer->granted && !strcmp(peer->machine, machine);
+		count += !strcmp(peer->machine, machine);
 	return count;
 }
 

@@ -5,6 +5,11 @@
 
 #include "vmsnap/keeper/server_private.h"
 
+static bool is_agent(const struct peer *peer)
+{
+	return peer->granted && peer->session.side == KEEPER_FOR_AGENTS;
+}
+
 static unsigned count_agents(const struct server *server, unsigned *machines)
 {
 	unsigned agents = 0;
@@ -13,12 +18,11 @@ static unsigned count_agents(const struct server *server, unsigned *machines)
 	for (const struct peer *peer = server->peers; peer; peer = peer->next) {
 		const struct peer *before = server->peers;
 
-		if (!peer->granted)
+		if (!is_agent(peer))
 			continue;
 		agents++;
 		while (before != peer &&
-		       (!before->granted ||
-			strcmp(before->machine, peer->machine) != 0))
+		       strcmp(before->machine, peer->machine) != 0)
 			before = before->next;
 		*machines += before == peer;
 	}
@@ -47,10 +51,11 @@ static void get_status(struct server *server, struct keeper_status *out)
 	out->machines = machines;
 }
 
-static int make_grant(struct server *server,
+static int make_grant(struct peer *peer,
 		      const struct keeper_grant_request *request,
 		      uint8_t out[KEEPER_GRANT_SIZE], struct err *err)
 {
+	struct server *server = peer->server;
 	struct store *store = vms_store(server->options->vms);
 	struct keeper_grant grant = {
 		.chunk_log2 = request->chunk_log2,
@@ -60,7 +65,9 @@ static int make_grant(struct server *server,
 	};
 
 	memcpy(grant.machine, request->machine, sizeof(grant.machine));
+	/* An agent will come with it. */
 	server->idle_since_ms = server_now_ms();
+	peer->granted = true;
 	return keeper_grant_make(&grant, store_masters(store), out, err);
 }
 
@@ -95,7 +102,7 @@ void engine_take(struct peer *peer, const struct keeper_message *message)
 		get_status(server, &reply.u.status);
 		break;
 	case KEEPER_GRANT:
-		r = make_grant(server, &message->u.grant_request, reply.u.grant,
+		r = make_grant(peer, &message->u.grant_request, reply.u.grant,
 			       NULL);
 		break;
 	case KEEPER_STOP:

@@ -45,7 +45,7 @@ struct peer {
 	struct keeper_session session;
 	struct fair_queue queue;
 	int transfer; /* -1: none yet */
-	bool granted;
+	bool granted; /* it was given what it asked for */
 	uint64_t since_ms;
 	char machine[VMS_MACHINE_NAME_MAX + 1]; /* of its first grant */
 	/* Written by the loop before a request names them. */

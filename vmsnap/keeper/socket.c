@@ -81,12 +81,16 @@ int keeper_connect(int directory, const char *name, struct err *err)
 	return connect_to(&address, name, err);
 }
 
-int keeper_connect_here(const char *name, struct err *err)
+int keeper_connect_path(const char *folder, const char *name)
 {
 	struct sockaddr_un address = { .sun_family = AF_UNIX };
+	autofd int directory = -1;
 
-	snprintf(address.sun_path, sizeof(address.sun_path), "%s", name);
-	return connect_to(&address, name, err);
+	if ((size_t)snprintf(address.sun_path, sizeof(address.sun_path),
+			     "%s/%s", folder, name) < sizeof(address.sun_path))
+		return connect_to(&address, name, NULL);
+	directory = open(folder, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	return directory < 0 ? -errno : keeper_connect(directory, name, NULL);
 }
 
 /* ---- packets ---- */

@@ -19,8 +19,9 @@ int keeper_listen(int directory, const char *name, mode_t mode,
 /* Not blocking. -ENOENT, -ECONNREFUSED: nobody is there. -EAGAIN: too many wait
  * there already. */
 int keeper_connect(int directory, const char *name, struct err *err);
-/* The same where `directory` is the thread's current one: needs no /proc. */
-int keeper_connect_here(const char *name, struct err *err);
+/* The same by the folder's path, without words; where that is short, as an
+ * address may be, it needs no /proc. */
+int keeper_connect_path(const char *folder, const char *name);
 
 /* Without waiting, and with `descriptor` unless that is -1. -EAGAIN: there is no
  * room; -EPIPE and others: the peer is gone. */

@@ -12,7 +12,8 @@
 #include "cli/report.h"
 #include "cli/text.h"
 
-#define GONE_MS 30000
+#define GONE_MS   30000
+#define ANSWER_MS 10000 /* one that is asked how it is, or to end by force */
 
 /* ---- status ---- */
 
@@ -54,7 +55,7 @@ static int status_one(const struct cli *cli, const char *home,
 	char hex[2 * VMS_STORE_ID_SIZE + 1];
 	struct vms_keeper_status status;
 	struct vms_keeper *keeper;
-	int r = vms_keeper_open(&keeper, home, store, err);
+	int r = vms_keeper_open(&keeper, home, store, ANSWER_MS, err);
 
 	if (r == -ESRCH)
 		return 0;
@@ -116,7 +117,9 @@ static int ask_to_stop(const struct cli *cli, const char *home,
 {
 	const bool force = cli_given(cli, OPT_FORCE);
 	struct vms_keeper *keeper = NULL;
-	int r = vms_keeper_open(&keeper, home, store, err);
+	int r = vms_keeper_open(&keeper, home, store,
+				force ? ANSWER_MS : VMS_KEEPER_PATIENCE_MS,
+				err);
 
 	if (!r)
 		r = vms_keeper_stop(keeper, force, err);

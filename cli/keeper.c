@@ -89,7 +89,8 @@ int cli_keeper_for(struct cli *cli, const char *home,
 	*out = NULL;
 	if (r < 0 || !base.present)
 		return r;
-	r = vms_keeper_open(out, home, base.store_id, &why);
+	r = vms_keeper_open(out, home, base.store_id, VMS_KEEPER_PATIENCE_MS,
+			    &why);
 	if (r && r != -ESRCH)
 		*err = why;
 	if (r != -ESRCH)

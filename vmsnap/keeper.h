@@ -18,9 +18,13 @@
 /* A connection to one; as long as there is one, it does not end by itself. */
 struct vms_keeper;
 
-/* -ESRCH: none runs for that store. -ETIMEDOUT: it does not answer. */
+#define VMS_KEEPER_PATIENCE_MS 60000 /* for one that is just starting again */
+
+/* -ESRCH: none runs for that store. -ETIMEDOUT: it does not answer; neither is
+ * any later question waited for longer than that. */
 int vms_keeper_open(struct vms_keeper **out, const char *home,
-		    const uint8_t store[VMS_STORE_ID_SIZE], struct err *err);
+		    const uint8_t store[VMS_STORE_ID_SIZE],
+		    uint64_t patience_ms, struct err *err);
 void vms_keeper_close(struct vms_keeper *keeper); /* NULL is ignored */
 
 struct vms_keeper_start {

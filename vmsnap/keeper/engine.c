@@ -9,11 +9,9 @@
 #include "vmsnap/keeper/home.h"
 #include "vmsnap/keeper/socket.h"
 
-/* A keeper that is started again derives its keys and reads its tables first. */
-#define PATIENCE_MS 60000
-
 struct vms_keeper {
 	int directory, fd;
+	uint64_t patience_ms;
 	uint8_t store[VMS_STORE_ID_SIZE];
 	char agents[PATH_MAX];
 };
@@ -27,7 +25,8 @@ static int no_answer(struct err *err)
 
 static int wait_reply(struct vms_keeper *keeper, struct err *err)
 {
-	int64_t end = time_monotonic_ns() + PATIENCE_MS * 1000000ll;
+	int64_t end =
+		time_monotonic_ns() + (int64_t)keeper->patience_ms * 1000000;
 
 	for (;;) {
 		int64_t left = (end - time_monotonic_ns()) / 1000000;
@@ -79,7 +78,8 @@ static bool is_nobody(int r)
 }
 
 int vms_keeper_open(struct vms_keeper **out, const char *home,
-		    const uint8_t store[VMS_STORE_ID_SIZE], struct err *err)
+		    const uint8_t store[VMS_STORE_ID_SIZE],
+		    uint64_t patience_ms, struct err *err)
 {
 	struct vms_keeper *keeper = NULL;
 	int r = alloc_array(&keeper, 1, sizeof(*keeper), err);
@@ -87,6 +87,7 @@ int vms_keeper_open(struct vms_keeper **out, const char *home,
 	if (r)
 		return r;
 	keeper->fd = -1;
+	keeper->patience_ms = patience_ms;
 	memcpy(keeper->store, store, sizeof(keeper->store));
 	r = keeper_home_path(home, store, KEEPER_AGENTS, keeper->agents, err);
 	keeper->directory = r ? -1 : keeper_home_open(home, store, false, err);

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What an agent asks for. A volume is opened at once, which takes no I/O; reads
- * and looks for holes go to the workers, through a buffer of their own, because
- * the area is the agent's to change at any time.
+ * What an agent asks for. A volume is opened at once, which takes no I/O, and
+ * what lies in the cache is read at once; all else goes to the workers. Bytes
+ * pass through a buffer of the keeper's own, because the area is the agent's to
+ * change at any time.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -44,7 +45,7 @@ static struct keeper_message reply_to(const struct keeper_message *request)
 static int serve_read(struct peer *peer, const struct keeper_read *read,
 		      struct err *err)
 {
-	struct vms_reader *reader = peer->readers[read->volume];
+	struct vms_reader *reader = peer->volumes[read->volume].reader;
 	uint64_t to = (uint64_t)read->slot * peer->session.slot_bytes;
 	uint8_t buffer[PIECE];
 	int r = 0;
@@ -82,8 +83,9 @@ static void serve_extent(struct peer *peer, const struct keeper_extent *extent,
 {
 	struct keeper_extent_reply *out = &reply->u.extent_reply;
 
-	if (vms_reader_extent(peer->readers[extent->volume], extent->offset,
-			      extent->length, &out->is_hole, &out->run, NULL))
+	if (vms_reader_extent(peer->volumes[extent->volume].reader,
+			      extent->offset, extent->length, &out->is_hole,
+			      &out->run, NULL))
 		*out = (struct keeper_extent_reply){ .run = extent->length };
 }
 
@@ -114,8 +116,10 @@ void agent_drop(struct fair_job *job)
 
 void agent_release(struct peer *peer)
 {
-	for (unsigned i = 0; i < KEEPER_VOLUMES_MAX; i++)
-		vms_reader_close(peer->readers[i]);
+	for (unsigned i = 0; i < KEEPER_VOLUMES_MAX; i++) {
+		if (peer->volumes[i].base)
+			peer->volumes[i].base->close(peer->volumes[i].base);
+	}
 	if (peer->transfer >= 0)
 		close(peer->transfer);
 }
@@ -142,6 +146,7 @@ static int check_machine(const struct peer *peer, const char *machine)
 static int open_volume(struct peer *peer, const struct keeper_open *open,
 		       uint64_t *size_bytes, struct err *err)
 {
+	struct volume_reader *out = &peer->volumes[open->volume];
 	struct vms *vms = peer->server->options->vms;
 	struct store *store = vms_store(vms);
 	struct volume volume = { 0 };
@@ -158,8 +163,10 @@ static int open_volume(struct peer *peer, const struct keeper_open *open,
 	volume.size_bytes = grant.size_bytes;
 	volume.chunk_log2 = grant.chunk_log2;
 	volume.root = grant.root;
-	r = vms_reader_open(&peer->readers[open->volume], vms,
-			    peer->server->cache, &volume, err);
+	r = vms_reader_open(&out->reader, vms, peer->server->cache, &volume,
+			    err);
+	if (!r)
+		r = vms_reader_base(&out->base, out->reader, err);
 	if (r)
 		return r;
 	keeper_session_opened(&peer->session, open->volume, grant.size_bytes);
@@ -202,6 +209,26 @@ static int take_hello(struct peer *peer, const struct keeper_message *message,
 	return 0;
 }
 
+/* What lies in the cache is not worth a worker's waking. */
+static bool read_at_once(struct peer *peer,
+			 const struct keeper_message *message)
+{
+	const struct keeper_read *read = &message->u.read;
+	struct image_base *base = peer->volumes[read->volume].base;
+	struct keeper_message reply = reply_to(message);
+	uint8_t buffer[PIECE];
+
+	if (read->length > PIECE ||
+	    base->try_read(base, buffer, read->length, read->offset) ||
+	    transfer_write(peer->transfer,
+			   (uint64_t)read->slot * peer->session.slot_bytes,
+			   buffer, read->length))
+		return false;
+	count_read(peer, read, 0, NULL);
+	peer_reply(peer, &reply);
+	return true;
+}
+
 int agent_take(struct peer *peer, const struct keeper_message *message,
 	       struct keeper_packet_in *packet, struct err *err)
 {
@@ -214,6 +241,8 @@ int agent_take(struct peer *peer, const struct keeper_message *message,
 		take_open(peer, message);
 		return 0;
 	}
+	if (message->type == KEEPER_READ && read_at_once(peer, message))
+		return 0;
 	r = alloc_array(&request, 1, sizeof(*request), err);
 	if (r)
 		return r;

@@ -4,6 +4,7 @@
 #define VMSNAP_KEEPER_SERVER_PRIVATE_H
 
 #include "format/base/loop.h"
+#include "format/image/image.h"
 #include "vmsnap/keeper/fair_pool.h"
 #include "vmsnap/keeper/grant.h"
 #include "vmsnap/keeper/server.h"
@@ -49,7 +50,10 @@ struct peer {
 	uint64_t since_ms;
 	char machine[VMS_MACHINE_NAME_MAX + 1]; /* of its first grant */
 	/* Written by the loop before a request names them. */
-	struct vms_reader *readers[KEEPER_VOLUMES_MAX];
+	struct volume_reader {
+		struct vms_reader *reader;
+		struct image_base *base; /* the same, and its owner */
+	} volumes[KEEPER_VOLUMES_MAX];
 };
 
 void server_log(struct server *server, const char *format, ...)

@@ -206,6 +206,13 @@ static int try_start(const struct vms_keeper_start *how, struct err *err)
 	return r;
 }
 
+static int open_it(struct vms_keeper **out, const struct vms_keeper_start *how,
+		   struct err *err)
+{
+	return vms_keeper_open(out, how->home, how->store,
+			       VMS_KEEPER_PATIENCE_MS, err);
+}
+
 int vms_keeper_start(struct vms_keeper **out,
 		     const struct vms_keeper_start *how, struct err *err)
 {
@@ -213,12 +220,12 @@ int vms_keeper_start(struct vms_keeper **out,
 	int r = -EBUSY;
 
 	for (unsigned tries = 0; r == -EBUSY && tries < TRIES; tries++) {
-		r = vms_keeper_open(out, how->home, how->store, err);
+		r = open_it(out, how, err);
 		if (r != -ESRCH)
 			return r;
 		r = try_start(how, err);
 		if (!r)
-			return vms_keeper_open(out, how->home, how->store, err);
+			return open_it(out, how, err);
 		if (r == -EBUSY)
 			nanosleep(&a_while, NULL);
 	}

@@ -74,14 +74,15 @@ static void check(struct keeper_session *session,
 static void say_again(const uint8_t *data, size_t size)
 {
 	struct keeper_message first, second;
-	struct keeper_packet packet;
+	struct keeper_packet packet, again;
 
 	if (keeper_get(data, size, &first, NULL) < 0)
 		return;
 	keeper_put(&first, &packet);
 	must(size == sizeof(packet) && !memcmp(&packet, data, size));
 	must(keeper_get(&packet, sizeof(packet), &second, NULL) == 0);
-	must(!memcmp(&first, &second, sizeof(first)));
+	keeper_put(&second, &again);
+	must(!memcmp(&again, &packet, sizeof(packet)));
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)

@@ -65,8 +65,9 @@ void guest_main(const struct start_info *info)
 	CHECK(card_find(&disk, 2, 0, 0));
 	sectors = mmio_read32(disk.own) | (uint64_t)mmio_read32(disk.own + 4)
 						  << 32;
-	do
+	for (;;) {
 		pass(&disk, sectors, number++);
-	while (loops);
-	guest_end_well();
+		if (!loops)
+			guest_end_well();
+	}
 }

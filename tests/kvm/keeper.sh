@@ -95,7 +95,7 @@ VMSNAP_PASSPHRASE=wrong expect 7 vmsnap keeper start
 no_keeper || fail "a keeper with the wrong passphrase"
 passes loop "$sum"
 export VMSNAP_PASSPHRASE=$secret
-expect 0 vmsnap keeper start
+expect 0 vmsnap keeper start 9>held
 more_passes loop "$sum"
 more_passes three "$sum"
 
@@ -105,6 +105,8 @@ if [ "$(id -u)" = 0 ] && ! sanitized; then
 		"keeper $(of process)" "watcher $(of watcher)" \
 		"agent $(cat home/machines/loop/agent.pid)" \
 		"agent $(cat home/machines/three/agent.pid)" >keys || fail "$(cat keys)"
+	! find "/proc/$(of process)/fd" -lname "$TMP/held" | grep -q . ||
+		fail "a descriptor of others went on into the keeper"
 fi
 
 # Stopped while the keeper is away: the agents end all the same.

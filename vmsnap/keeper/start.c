@@ -7,6 +7,7 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/close_range.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
@@ -85,6 +86,16 @@ static bool place_fds(const struct start *start)
 	return true;
 }
 
+/* What this process was given beside them is not the keeper's, which lives on:
+ * somebody may wait for its end. */
+static void leave_others(const struct start *start)
+{
+	unsigned first =
+		start->fds[FD_PASSPHRASE] < 0 ? FD_PASSPHRASE : FD_COUNT;
+
+	(void)close_range(first, ~0u, CLOSE_RANGE_CLOEXEC);
+}
+
 /* Async-signal-safe calls only. A child of a child: nobody's to wait for. */
 static void run_child(const struct start *start)
 {
@@ -97,9 +108,11 @@ static void run_child(const struct start *start)
 		_exit(0);
 	signal(SIGPIPE, SIG_DFL);
 	if (null >= 0 && dup2(null, 0) >= 0 && dup2(null, 1) >= 0 &&
-	    dup2(start->log, 2) >= 0 && chdir("/") == 0 && place_fds(start))
+	    dup2(start->log, 2) >= 0 && chdir("/") == 0 && place_fds(start)) {
+		leave_others(start);
 		execv(start->how->program,
 		      (char *const *)(uintptr_t)start->words);
+	}
 	if (write(ready, words, sizeof(words) - 1) < 0)
 		_exit(126);
 	_exit(127);

@@ -46,9 +46,13 @@ static int force(const char *home, const char *name, struct err *err)
 {
 	int r = vms_machine_act(home, name, VMS_MACHINE_STOP, err);
 
-	if (!r)
+	if (r == -ENOENT ||
+	    (r == -ESRCH && vms_machine_wait(home, name, 0, NULL) == 0))
+		return r;
+	/* One that is ending already answers no more. */
+	if (!r || r == -ESRCH)
 		r = vms_machine_wait(home, name, FORCED_MS, err);
-	if (!r || r == -ENOENT || r == -ESRCH)
+	if (!r)
 		return r;
 	r = vms_machine_kill(home, name, err);
 	/* It may have ended by itself meanwhile. */

@@ -166,6 +166,8 @@ int board_init(struct board *board, struct err *err)
 		memory_release(&board->memory);
 		return r;
 	}
+	pthread_mutex_init(&board->still_lock, NULL);
+	pthread_cond_init(&board->still_wake, NULL);
 	while (r == 0 && board->parts_made < ARRAY_SIZE(parts))
 		r = parts[board->parts_made++].make(board, err);
 	if (r < 0)
@@ -183,6 +185,8 @@ void board_release(struct board *board)
 	bus_release(&board->mmio);
 	bus_release(&board->ports);
 	memory_release(&board->memory);
+	pthread_mutex_destroy(&board->still_lock);
+	pthread_cond_destroy(&board->still_wake);
 }
 
 void board_reset(struct board *board)

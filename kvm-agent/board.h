@@ -75,6 +75,12 @@ struct board {
 	/* Those of virtio, which the I/O thread serves. */
 	struct virtio *virtios[PCI_SLOTS];
 	unsigned virtio_count;
+
+	pthread_mutex_t still_lock; /* of what follows */
+	pthread_cond_t still_wake;
+	unsigned moving; /* of virtios, when they are to stand still */
+	void (*still)(void *arg);
+	void *still_arg;
 };
 
 /*
@@ -89,11 +95,17 @@ void board_release(struct board *board);
 int board_attach(struct board *board, struct device *device, struct err *err);
 
 /*
- * While no vCPU runs and the I/O thread does: returns when no request of the
- * guest is under way any more, and none is begun until board_go_on(). Before a
- * reset, a save or a restore of a machine that has run.
+ * While no vCPU runs and the I/O thread does: no request of the guest is begun
+ * until board_go_on(), and when none is under way any more `still` is called:
+ * by the I/O thread, and it may not call the board. Before a reset, a save or a
+ * restore of a machine that has run. Does not wait: a disk may hang for ever.
  */
-void board_quiesce(struct board *board);
+void board_quiesce(struct board *board, void (*still)(void *arg), void *arg);
+/* Nothing is under way, and it is quiesced. */
+bool board_is_still(struct board *board);
+/* Waits for that: for a machine that never ran, which has no requests. */
+void board_await_still(struct board *board);
+/* Also while something is under way still. */
 void board_go_on(struct board *board);
 
 /* While no vCPU runs. */

@@ -156,34 +156,46 @@ void board_drop_balloon(struct board *board)
 
 /* ---- standing still ---- */
 
-struct stillness {
-	pthread_mutex_t lock;
-	pthread_cond_t wake;
-	unsigned missing;
-};
-
-static void is_still(void *arg)
+/* One device is, by the I/O thread. */
+static void device_is_still(void *arg)
 {
-	struct stillness *stillness = arg;
+	struct board *board = arg;
 
-	pthread_mutex_lock(&stillness->lock);
-	stillness->missing--;
-	pthread_cond_signal(&stillness->wake);
-	pthread_mutex_unlock(&stillness->lock);
+	pthread_mutex_lock(&board->still_lock);
+	board->moving--;
+	if (!board->moving && board->still)
+		board->still(board->still_arg);
+	pthread_cond_broadcast(&board->still_wake);
+	pthread_mutex_unlock(&board->still_lock);
 }
 
-void board_quiesce(struct board *board)
+void board_quiesce(struct board *board, void (*still)(void *arg), void *arg)
 {
-	struct stillness stillness = { .lock = PTHREAD_MUTEX_INITIALIZER,
-				       .wake = PTHREAD_COND_INITIALIZER,
-				       .missing = board->virtio_count };
-
+	pthread_mutex_lock(&board->still_lock);
+	board->moving = board->virtio_count;
+	board->still = still;
+	board->still_arg = arg;
+	pthread_mutex_unlock(&board->still_lock);
 	for (unsigned i = 0; i < board->virtio_count; i++)
-		virtio_quiesce(board->virtios[i], is_still, &stillness);
-	pthread_mutex_lock(&stillness.lock);
-	while (stillness.missing)
-		pthread_cond_wait(&stillness.wake, &stillness.lock);
-	pthread_mutex_unlock(&stillness.lock);
+		virtio_quiesce(board->virtios[i], device_is_still, board);
+}
+
+bool board_is_still(struct board *board)
+{
+	bool still;
+
+	pthread_mutex_lock(&board->still_lock);
+	still = !board->moving;
+	pthread_mutex_unlock(&board->still_lock);
+	return still;
+}
+
+void board_await_still(struct board *board)
+{
+	pthread_mutex_lock(&board->still_lock);
+	while (board->moving)
+		pthread_cond_wait(&board->still_wake, &board->still_lock);
+	pthread_mutex_unlock(&board->still_lock);
 }
 
 void board_go_on(struct board *board)

@@ -26,6 +26,8 @@ struct client {
 	struct peer peer;
 	struct lines lines;
 	bool wants_events;
+	bool waits; /* for the answer to the last request */
+	json_t *id; /* of that; NULL: it has none */
 };
 
 static const struct {
@@ -143,29 +145,24 @@ static int set_balloon(struct control *control, const json_t *request,
 				     (uint64_t)json_integer_value(target), err);
 }
 
-/* What is to be answered; NULL: there is no memory. *stop: once that is sent. */
-static json_t *answer(struct client *client, const char *what,
-		      const json_t *request, bool *stop)
+/* As act's; 1 also of a stop, which begins once its reply is sent. */
+static int act(struct client *client, const char *what, const json_t *request,
+	       struct err *err)
 {
 	struct control *control = peers_owner(client->peer.peers);
 	enum control_action action;
-	struct err err = { 0 };
-	int r = 0;
 
-	if (!strcmp(what, "status"))
-		return status_document(control);
 	if (!strcmp(what, "events")) {
 		client->wants_events = true;
-	} else if (!strcmp(what, "balloon")) {
-		r = set_balloon(control, request, &err);
-	} else if (!find_action(what, &action)) {
-		r = err_set(&err, -EINVAL, "unknown request '%s'", what);
-	} else if (action == CONTROL_STOP) {
-		*stop = true;
-	} else {
-		r = control->ops->act(control->machine, action, &err);
+		return 0;
 	}
-	return r < 0 ? refusal(r, err.text) : json_pack("{s:b}", "ok", 1);
+	if (!strcmp(what, "balloon"))
+		return set_balloon(control, request, err);
+	if (!find_action(what, &action))
+		return err_set(err, -EINVAL, "unknown request '%s'", what);
+	return action == CONTROL_STOP
+		       ? 0
+		       : control->ops->act(control->machine, action, err);
 }
 
 static bool id_is_good(const json_t *id)
@@ -174,28 +171,51 @@ static bool id_is_good(const json_t *id)
 	       (json_is_string(id) && json_string_length(id) <= ID_TEXT_MAX);
 }
 
+/* Takes the document over. */
+static int reply(struct client *client, json_t *id, json_t *document)
+{
+	if (document && id)
+		json_object_set(document, "id", id);
+	return send_document(&client->peer, document);
+}
+
+static json_t *outcome(int code, const char *text)
+{
+	return code < 0 ? refusal(code, text) : json_pack("{s:b}", "ok", 1);
+}
+
+/* Nothing more is taken from it until control_answer(). */
+static int let_wait(struct client *client, json_t *id)
+{
+	client->waits = true;
+	client->id = json_incref(id);
+	peer_hold(&client->peer, true);
+	return 0;
+}
+
 static int handle(struct client *client, json_t *request)
 {
 	struct control *control = peers_owner(client->peer.peers);
 	json_t *id = json_object_get(request, "id");
 	const char *what = json_string_value(json_object_get(request, "do"));
-	json_t *document;
-	bool stop = false;
+	struct err err = { 0 };
 	int r;
 
-	if (id && !id_is_good(id)) {
-		id = NULL;
-		document = refusal(-EINVAL, "an id is an integer, or a string "
-					    "of at most 64 bytes");
-	} else if (!what) {
-		document = refusal(-EINVAL, "a request without a 'do'");
-	} else {
-		document = answer(client, what, request, &stop);
-	}
-	if (document && id)
-		json_object_set(document, "id", id);
-	r = send_document(&client->peer, document);
-	if (stop)
+	if (id && !id_is_good(id))
+		return reply(client, NULL,
+			     refusal(-EINVAL,
+				     "an id is an integer, or a string of at "
+				     "most 64 bytes"));
+	if (!what)
+		return reply(client, id,
+			     refusal(-EINVAL, "a request without a 'do'"));
+	if (!strcmp(what, "status"))
+		return reply(client, id, status_document(control));
+	r = act(client, what, request, &err);
+	if (r > 0)
+		return let_wait(client, id);
+	r = reply(client, id, outcome(r, err.text));
+	if (!strcmp(what, "stop"))
 		(void)control->ops->act(control->machine, CONTROL_STOP, NULL);
 	return r;
 }
@@ -211,36 +231,59 @@ static int handle_line(struct client *client, const char *line, size_t size)
 	return r;
 }
 
-static int receive(struct peer *peer, const char *data, size_t size)
+/* Those that are whole, until one has to wait. */
+static int handle_lines(struct client *client)
 {
-	struct client *client = container_of(peer, struct client, peer);
-
-	while (size) {
-		size_t room, n, length;
-		char *to = lines_room(&client->lines, &room);
+	while (!client->waits) {
 		const char *line;
-		int r;
+		size_t length;
+		int r = lines_next(&client->lines, &line, &length);
 
-		n = size < room ? size : room;
-		memcpy(to, data, n);
-		lines_add(&client->lines, n);
-		data += n;
-		size -= n;
-		while ((r = lines_next(&client->lines, &line, &length)) == 1) {
+		if (r == 1)
 			r = handle_line(client, line, length);
-			if (r < 0)
-				return r;
-		}
+		else if (r == 0)
+			return 0;
 		if (r < 0)
 			return r;
 	}
 	return 0;
 }
 
+static int receive(struct peer *peer, const char *data, size_t size)
+{
+	struct client *client = container_of(peer, struct client, peer);
+
+	while (size) {
+		size_t room, n;
+		char *to = lines_room(&client->lines, &room);
+		int r;
+
+		/* Of a client that waits no more is taken than came with the
+		 * request, and that has room behind it. */
+		if (!room)
+			return -EMSGSIZE;
+		n = size < room ? size : room;
+		memcpy(to, data, n);
+		lines_add(&client->lines, n);
+		data += n;
+		size -= n;
+		r = handle_lines(client);
+		if (r < 0)
+			return r;
+	}
+	return 0;
+}
+
+static void gone(struct peer *peer)
+{
+	json_decref(container_of(peer, struct client, peer)->id);
+}
+
 static const struct peers_ops control_peers = {
 	.peer_size = sizeof(struct client),
 	.greet = greet,
 	.receive = receive,
+	.gone = gone,
 };
 
 int control_new(struct control **out, struct loop *loop, int listener,
@@ -279,6 +322,37 @@ void control_free(struct control *control)
 	peers_free(control->peers);
 	free(control->name);
 	free(control);
+}
+
+struct answer {
+	int code;
+	const char *text;
+};
+
+/* And what it sent meanwhile. */
+static void answer_one(struct peer *peer, void *arg)
+{
+	struct client *client = container_of(peer, struct client, peer);
+	const struct answer *answer = arg;
+	json_t *id = client->id;
+	int r;
+
+	if (!client->waits)
+		return;
+	client->waits = false;
+	client->id = NULL;
+	peer_hold(peer, false);
+	r = reply(client, id, outcome(answer->code, answer->text));
+	json_decref(id);
+	if (r == 0 && handle_lines(client) < 0)
+		peer_hang_up(peer);
+}
+
+void control_answer(struct control *control, int code, const char *text)
+{
+	struct answer answer = { code, text };
+
+	peers_each(control->peers, answer_one, &answer);
 }
 
 struct event {

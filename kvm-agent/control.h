@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * control.sock: what others may ask of the machine, spec/protocol.md. One
- * thread, the loop's; no request waits for anything but the machine itself.
+ * thread, the loop's, which waits for nothing: a request that takes its time
+ * holds up the peer that sent it, and nobody else.
  */
 #ifndef KVM_AGENT_CONTROL_H
 #define KVM_AGENT_CONTROL_H
@@ -31,7 +32,8 @@ struct control_status {
 
 struct control_ops {
 	void (*status)(void *machine, struct control_status *out);
-	/* -EINVAL: not in this state. A stop only begins here. */
+	/* 1: it has begun, and control_answer() tells how it went. -EINVAL: not
+	 * in this state. A stop only begins here. */
 	int (*act)(void *machine, enum control_action action, struct err *err);
 	/* The guest is to keep so much of its RAM, 1 byte at least. -EINVAL:
 	 * as above, or more than it has. */
@@ -46,6 +48,10 @@ int control_new(struct control **out, struct loop *loop, int listener,
 		struct err *err);
 /* Sends what goes without waiting. NULL is ignored. */
 void control_free(struct control *control);
+
+/* The answer to all requests that have begun and have none: 0, or -errno with
+ * words. */
+void control_answer(struct control *control, int code, const char *text);
 
 /* To everybody who asked for events. `text` may be NULL. */
 void control_event(struct control *control, const char *event,

@@ -4,6 +4,11 @@
  * for (a reset, power off) and what befalls a vCPU come in on other threads;
  * they are noted under a lock and done on the control thread.
  *
+ * A pause and a reset take a while: the vCPUs leave the guest, then the
+ * requests of its devices end, which on a disk that hangs is never. So they are
+ * steps that others' events carry on, and the control thread waits for nobody:
+ * it goes on answering, and can switch the machine off at any moment.
+ *
  * A reset makes KVM's part anew: a fresh VM knows nothing of the old one, and
  * no list of registers has to be kept for it.
  */
@@ -14,37 +19,10 @@
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 
-#include "kvm-agent/machine.h"
+#include "kvm-agent/machine_private.h"
 #include "kvm-agent/sandbox/sandbox.h"
-#include "kvm-agent/vm/vcpu_state.h"
-#include "kvm-agent/vm/vm_state.h"
 
-#define WORDS_MAX       256
-#define MACHINE_SECTION "machine"
-#define MACHINE_VERSION 1u
-
-struct machine {
-	const struct machine_options *options;
-	enum machine_state state;
-	struct board board;
-	struct vm vm;
-	struct vcpu *vcpus;
-	unsigned cpus;
-	struct kvm_cpuid2 *cpuid;
-
-	struct loop *control;
-	struct loop *io_loop;
-	pthread_t io_thread;
-	bool has_io_thread;
-
-	struct guest_events guest;
-	struct vcpu_hooks vcpu_hooks;
-	struct loop_work work;
-	pthread_mutex_t lock; /* of what follows */
-	unsigned told;        /* bits of enum guest_event */
-	bool failed;
-	char words[WORDS_MAX]; /* of the first failure */
-};
+#define ASKED "a client asked for it"
 
 /* ---- states ---- */
 
@@ -79,7 +57,7 @@ static bool is_legal(enum machine_state from, enum machine_state to)
 }
 
 /* The only place where it changes. */
-static void set_state(struct machine *machine, enum machine_state state)
+void machine_set_state(struct machine *machine, enum machine_state state)
 {
 	assert(is_legal(machine->state, state));
 	machine->state = state;
@@ -103,12 +81,19 @@ static void close_vcpus(struct machine *machine)
 		vcpu_close(&machine->vcpus[i]);
 }
 
-static void pause_vcpus(struct machine *machine)
+static void ask_vcpus_to_leave(struct machine *machine)
 {
 	for (unsigned i = 0; i < machine->cpus; i++)
 		vcpu_ask_pause(&machine->vcpus[i]);
-	for (unsigned i = 0; i < machine->cpus; i++)
-		vcpu_await_pause(&machine->vcpus[i]);
+}
+
+static bool have_vcpus_left(struct machine *machine)
+{
+	for (unsigned i = 0; i < machine->cpus; i++) {
+		if (vcpu_state(&machine->vcpus[i]) == VCPU_RUNNING)
+			return false;
+	}
+	return true;
 }
 
 static int open_vcpus(struct machine *machine, struct err *err)
@@ -171,21 +156,17 @@ static int prepare_cpuid(struct machine *machine, struct err *err)
 				 machine->cpus, err);
 }
 
-/* As after power-on; no vCPU runs. */
+/* As after power-on; no vCPU runs, and the board is still. */
 static int reset(struct machine *machine, struct err *err)
 {
 	int r;
 
 	close_vcpus(machine);
-	board_quiesce(&machine->board);
 	board_reset(&machine->board);
 	r = vm_reopen(&machine->vm, err);
 	if (r == 0)
 		r = memory_clear(&machine->board.memory, err);
-	if (r == 0)
-		r = open_kvm(machine, true, err);
-	board_go_on(&machine->board);
-	return r;
+	return r == 0 ? open_kvm(machine, true, err) : r;
 }
 
 /* ---- what other threads ask for ---- */
@@ -217,27 +198,110 @@ static void on_vcpu_ended(struct vcpu_hooks *hooks, struct vcpu *vcpu,
 	loop_post(machine->control, &machine->work);
 }
 
+static void on_vcpu_paused(struct vcpu_hooks *hooks, struct vcpu *vcpu)
+{
+	struct machine *machine =
+		container_of(hooks, struct machine, vcpu_hooks);
+
+	(void)vcpu;
+	loop_post(machine->control, &machine->work);
+}
+
+/* By the I/O thread. */
+static void on_still(void *arg)
+{
+	struct machine *machine = arg;
+
+	loop_post(machine->control, &machine->work);
+}
+
+/* ---- on the control thread ---- */
+
 static void change(struct machine *machine, enum machine_state state,
 		   const char *words)
 {
 	struct machine_hooks *hooks = machine->options->hooks;
 
-	set_state(machine, state);
+	machine_set_state(machine, state);
 	hooks->changed(hooks, state, words);
 }
 
-static void do_reset(struct machine *machine)
+/* From a pause, a reset, or the way there. */
+static void run_vcpus(struct machine *machine)
+{
+	board_go_on(&machine->board);
+	for (unsigned i = 0; i < machine->cpus; i++)
+		vcpu_resume(&machine->vcpus[i]);
+}
+
+/* It stops here, whatever is under way: nothing is waited for. */
+static void leave(struct machine *machine)
+{
+	ask_vcpus_to_leave(machine);
+	machine->step = STEP_NONE;
+	machine->to_reset = machine->to_pause = false;
+}
+
+static void end(struct machine *machine, enum machine_state state,
+		const char *words)
+{
+	leave(machine);
+	change(machine, state, words);
+}
+
+static void begin(struct machine *machine)
+{
+	assert(machine->to_reset || machine->to_pause);
+	if (machine->step != STEP_NONE)
+		return;
+	machine->step = STEP_CPUS;
+	ask_vcpus_to_leave(machine);
+	/* Those that have ended by themselves tell nothing more. */
+	loop_post(machine->control, &machine->work);
+}
+
+static void finish(struct machine *machine)
 {
 	struct machine_hooks *hooks = machine->options->hooks;
 	struct err err;
 
-	if (reset(machine, &err) < 0) {
-		change(machine, MACHINE_CRASHED, err.text);
+	machine->step = STEP_NONE;
+	if (machine->to_reset) {
+		machine->to_reset = false;
+		if (reset(machine, &err) < 0) {
+			/* Of its vCPUs some may be gone. */
+			machine->to_pause = false;
+			change(machine, MACHINE_CRASHED, err.text);
+			return;
+		}
+		hooks->told(hooks, GUEST_RESET);
+	}
+	if (machine->to_pause) {
+		machine->to_pause = false;
+		change(machine, MACHINE_PAUSED, ASKED);
+	} else {
+		run_vcpus(machine);
+	}
+}
+
+static void advance(struct machine *machine)
+{
+	switch (machine->step) {
+	case STEP_NONE:
+		return;
+	case STEP_CPUS:
+		if (!have_vcpus_left(machine))
+			return;
+		/* What is under way still writes to RAM and raises interrupts:
+		 * what is read of a paused machine would not fit together. */
+		machine->step = STEP_DEVICES;
+		board_quiesce(&machine->board, on_still, machine);
+		return;
+	case STEP_DEVICES:
+		if (board_is_still(&machine->board))
+			finish(machine);
 		return;
 	}
-	hooks->told(hooks, GUEST_RESET);
-	for (unsigned i = 0; i < machine->cpus; i++)
-		vcpu_resume(&machine->vcpus[i]);
 }
 
 static bool is_told(unsigned told, enum guest_event event)
@@ -245,45 +309,57 @@ static bool is_told(unsigned told, enum guest_event event)
 	return told & 1u << event;
 }
 
-static void pass_on(struct machine *machine, unsigned told)
+static void pass_on(struct machine *machine, enum guest_event event)
 {
 	struct machine_hooks *hooks = machine->options->hooks;
 
-	if (is_told(told, GUEST_PANICKED))
-		hooks->told(hooks, GUEST_PANICKED);
-	if (is_told(told, GUEST_CRASH_LOADED))
-		hooks->told(hooks, GUEST_CRASH_LOADED);
+	if (is_told(machine->noted, event))
+		hooks->told(hooks, event);
+	machine->noted &= ~(1u << event);
 }
 
-/* On the control thread: what was noted. */
+/* True: a vCPU has failed. */
+static bool take_told(struct machine *machine)
+{
+	bool failed;
+
+	pthread_mutex_lock(&machine->lock);
+	machine->noted |= machine->told;
+	failed = machine->failed;
+	machine->told = 0;
+	pthread_mutex_unlock(&machine->lock);
+	return failed;
+}
+
+/* What was noted, and what the step at hand waits for. */
 static void on_work(struct loop_work *work)
 {
 	struct machine *machine = container_of(work, struct machine, work);
-	unsigned told;
 	bool failed;
 
 	/* Paused: it is seen to when the machine goes on. */
 	if (machine->state != MACHINE_RUNNING)
 		return;
-	pthread_mutex_lock(&machine->lock);
-	told = machine->told;
-	failed = machine->failed;
-	machine->told = 0;
-	pthread_mutex_unlock(&machine->lock);
-
-	pass_on(machine, told);
-	if (!failed && !is_told(told, GUEST_RESET) &&
-	    !is_told(told, GUEST_POWER_OFF))
-		return;
-	pause_vcpus(machine);
+	failed = take_told(machine);
+	pass_on(machine, GUEST_PANICKED);
+	pass_on(machine, GUEST_CRASH_LOADED);
 	/* Several at once: the one that the guest can't be meaning to
 	 * survive. */
-	if (is_told(told, GUEST_POWER_OFF))
-		change(machine, MACHINE_STOPPED, NULL);
-	else if (failed)
-		change(machine, MACHINE_CRASHED, machine->words);
-	else
-		do_reset(machine);
+	if (is_told(machine->noted, GUEST_POWER_OFF)) {
+		end(machine, MACHINE_STOPPED, NULL);
+		return;
+	}
+	if (failed) {
+		end(machine, MACHINE_CRASHED, machine->words);
+		return;
+	}
+	/* On the way to a pause it waits for what comes after. */
+	if (is_told(machine->noted, GUEST_RESET) && !machine->to_pause) {
+		machine->noted &= ~(1u << GUEST_RESET);
+		machine->to_reset = true;
+		begin(machine);
+	}
+	advance(machine);
 }
 
 /* ---- the I/O thread ---- */
@@ -358,6 +434,7 @@ int machine_new(struct machine **out, const struct machine_options *options,
 	machine->control = control;
 	machine->guest.tell = on_told;
 	machine->vcpu_hooks.ended = on_vcpu_ended;
+	machine->vcpu_hooks.paused = on_vcpu_paused;
 	machine->work.run = on_work;
 	pthread_mutex_init(&machine->lock, NULL);
 	r = make(machine, err);
@@ -389,16 +466,30 @@ void machine_free(struct machine *machine)
 	free(machine);
 }
 
+/* Before the pause has come about. */
+static void take_back_pause(struct machine *machine)
+{
+	machine->to_pause = false;
+	if (!machine->to_reset) {
+		machine->step = STEP_NONE;
+		run_vcpus(machine);
+	}
+	/* A reset may have waited. */
+	loop_post(machine->control, &machine->work);
+}
+
 int machine_resume(struct machine *machine, struct err *err)
 {
+	if (machine->state == MACHINE_RUNNING && machine->to_pause) {
+		take_back_pause(machine);
+		return 0;
+	}
 	if (machine->state != MACHINE_CREATED &&
 	    machine->state != MACHINE_PAUSED)
 		return err_set(err, -EBUSY, "the machine is %s",
 			       machine_state_name(machine->state));
-	set_state(machine, MACHINE_RUNNING);
-	board_go_on(&machine->board);
-	for (unsigned i = 0; i < machine->cpus; i++)
-		vcpu_resume(&machine->vcpus[i]);
+	machine_set_state(machine, MACHINE_RUNNING);
+	run_vcpus(machine);
 	loop_post(machine->control, &machine->work);
 	return 0;
 }
@@ -408,7 +499,7 @@ int machine_hold(struct machine *machine, struct err *err)
 	if (machine->state != MACHINE_CREATED)
 		return err_set(err, -EBUSY, "the machine is %s",
 			       machine_state_name(machine->state));
-	set_state(machine, MACHINE_PAUSED);
+	machine_set_state(machine, MACHINE_PAUSED);
 	return 0;
 }
 
@@ -426,12 +517,22 @@ int machine_pause(struct machine *machine, struct err *err)
 
 	if (r < 0)
 		return r;
-	pause_vcpus(machine);
-	/* What is under way still writes to RAM and raises interrupts: what is
-	 * read of a paused machine would not fit together. */
-	board_quiesce(&machine->board);
-	set_state(machine, MACHINE_PAUSED);
+	machine->to_pause = true;
+	begin(machine);
 	return 0;
+}
+
+const char *machine_waits_for(const struct machine *machine)
+{
+	switch (machine->step) {
+	case STEP_NONE:
+		break;
+	case STEP_CPUS:
+		return "its vCPUs are to leave the guest";
+	case STEP_DEVICES:
+		return "requests to its disks or network have to end first";
+	}
+	return NULL;
 }
 
 int machine_reset(struct machine *machine, struct err *err)
@@ -472,150 +573,6 @@ void machine_stop(struct machine *machine)
 	if (machine->state == MACHINE_STOPPED ||
 	    machine->state == MACHINE_CRASHED)
 		return;
-	pause_vcpus(machine);
-	set_state(machine, MACHINE_STOPPED);
-}
-
-/* ---- its state ---- */
-
-static void save_shape(const struct machine *machine, struct state_writer *out)
-{
-	section_begin(out, MACHINE_SECTION, 0, MACHINE_VERSION);
-	section_put_u32(out, machine->cpus);
-	section_put_u64(out, machine->board.memory.size_bytes);
-	section_end(out);
-}
-
-static int save_vcpus(struct machine *machine, struct state_writer *out,
-		      struct err *err)
-{
-	struct vcpu_image image;
-	int r = vcpu_image_init(&image, err);
-
-	if (r < 0)
-		return r;
-	for (unsigned i = 0; r == 0 && i < machine->cpus; i++) {
-		r = vcpu_image_read(&image, &machine->vm, &machine->vcpus[i],
-				    err);
-		if (r == 0)
-			vcpu_state_put(&image, i, out);
-	}
-	vcpu_image_release(&image);
-	return r;
-}
-
-int machine_save(struct machine *machine, struct state_writer *out,
-		 struct err *err)
-{
-	int r;
-
-	if (machine->state != MACHINE_PAUSED)
-		return err_set(err, -EBUSY, "the machine is %s",
-			       machine_state_name(machine->state));
-	set_state(machine, MACHINE_SAVING);
-	save_shape(machine, out);
-	r = save_vcpus(machine, out, err);
-	if (r == 0)
-		r = vm_state_save(&machine->vm, out, err);
-	if (r == 0)
-		board_save(&machine->board, out);
-	set_state(machine, MACHINE_PAUSED);
-	return r;
-}
-
-/* Each section has its reader, and each reader finds one: so if the counts are
- * the same, none is left over. */
-static int check_shape(const struct machine *machine, const struct state *state,
-		       struct err *err)
-{
-	unsigned known = 1 + machine->cpus + VM_STATE_SECTIONS +
-			 machine->board.device_count;
-	uint64_t memory_bytes;
-	struct section_reader in;
-	uint32_t cpus;
-	int r = state_find(state, MACHINE_SECTION, 0, MACHINE_VERSION, &in,
-			   err);
-
-	if (r < 0)
-		return r;
-	cpus = section_get_u32(&in);
-	memory_bytes = section_get_u64(&in);
-	r = section_done(&in, err);
-	if (r < 0)
-		return r;
-	if (cpus != machine->cpus ||
-	    memory_bytes != machine->board.memory.size_bytes)
-		return err_set(
-			err, -EBADMSG,
-			"the saved machine has %u CPUs and %llu bytes "
-			"of RAM, and this one is made for %u and %llu",
-			cpus, (unsigned long long)memory_bytes, machine->cpus,
-			(unsigned long long)machine->board.memory.size_bytes);
-	if (state->count != known)
-		return err_set(err, -EBADMSG,
-			       "the saved machine has %u sections, and this "
-			       "one %u: they have different devices",
-			       state->count, known);
-	return 0;
-}
-
-static int restore_vcpu(struct machine *machine, unsigned index,
-			struct vcpu_image *image, const struct kvm_cpuid2 *host,
-			const struct state *state, struct err *err)
-{
-	int r = vcpu_state_get(image, index, state, err);
-
-	if (r == 0)
-		r = cpuid_check_host(image->cpuid, host, err);
-	if (r == 0)
-		r = vcpu_image_write(image, &machine->vm,
-				     &machine->vcpus[index], err);
-	return r < 0 ? err_prefix(err, "vCPU %u", index) : 0;
-}
-
-static int restore_vcpus(struct machine *machine, const struct state *state,
-			 struct err *err)
-{
-	autofree struct kvm_cpuid2 *host = NULL;
-	struct vcpu_image image;
-	int r = cpuid_of_host(&machine->vm, &host, err);
-
-	if (r == 0)
-		r = vcpu_image_init(&image, err);
-	if (r < 0)
-		return r;
-	for (unsigned i = 0; r == 0 && i < machine->cpus; i++)
-		r = restore_vcpu(machine, i, &image, host, state, err);
-	vcpu_image_release(&image);
-	return r;
-}
-
-/* A guest's watchdog shall not take the time between for a hang. Fails where
- * the guest has no kvmclock: it has no such watchdog of ours either. */
-static void tell_paused(struct machine *machine)
-{
-	for (unsigned i = 0; i < machine->cpus; i++)
-		(void)ioctl(machine->vcpus[i].fd, KVM_KVMCLOCK_CTRL, 0);
-}
-
-int machine_restore(struct machine *machine, const struct state *state,
-		    struct err *err)
-{
-	int r;
-
-	if (machine->state != MACHINE_CREATED)
-		return err_set(err, -EBUSY, "the machine is %s",
-			       machine_state_name(machine->state));
-	/* Until it is resumed: what waits in a restored queue is not begun. */
-	board_quiesce(&machine->board);
-	r = check_shape(machine, state, err);
-	if (r == 0)
-		r = restore_vcpus(machine, state, err);
-	if (r == 0)
-		r = vm_state_restore(&machine->vm, state, err);
-	if (r == 0)
-		r = board_restore(&machine->board, state, err);
-	if (r == 0)
-		tell_paused(machine);
-	return r;
+	leave(machine);
+	machine_set_state(machine, MACHINE_STOPPED);
 }

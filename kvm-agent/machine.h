@@ -31,8 +31,8 @@ struct machine_hooks {
 		    struct boot_start *start, struct err *err);
 	/* The guest told something that changes no state. */
 	void (*told)(struct machine_hooks *hooks, enum guest_event event);
-	/* The guest or a failure has changed the state; words or NULL. Stopped
-	 * and crashed are the last. */
+	/* The guest or a failure has changed the state, or a pause is done;
+	 * words or NULL. Stopped and crashed are the last. */
 	void (*changed)(struct machine_hooks *hooks, enum machine_state state,
 			const char *words);
 };
@@ -54,13 +54,20 @@ int machine_new(struct machine **out, const struct machine_options *options,
 void machine_free(struct machine *machine);
 
 enum machine_state machine_state(const struct machine *machine);
-/* From created or paused. -EBUSY: from another state. */
+/* From created or paused, or before a pause is done. -EBUSY: from another. */
 int machine_resume(struct machine *machine, struct err *err);
 /* From created to paused: it is not run at once. */
 int machine_hold(struct machine *machine, struct err *err);
-/* When it returns no vCPU is in the guest. -EBUSY: it does not run. */
+/*
+ * Begins a pause; the hook `changed` tells that it is done: no vCPU is in the
+ * guest, no request of it under way. Until then it counts as running, other
+ * calls don't wait, and a resume takes the pause back. -EBUSY: it does not run.
+ */
 int machine_pause(struct machine *machine, struct err *err);
-/* Switched off, as by pulling the plug: from any state but crashed. */
+/* Words, for people, on what a pause or a reset waits for; NULL: none does. */
+const char *machine_waits_for(const struct machine *machine);
+/* Switched off, as by pulling the plug: from any state but crashed, and at
+ * once. */
 void machine_stop(struct machine *machine);
 
 /* All of it but RAM and disks. It is paused: -EBUSY; the caller has state_begun

@@ -261,6 +261,16 @@ int peer_send(struct peer *peer, const void *data, size_t size)
 	return r;
 }
 
+void peer_hang_up(struct peer *peer)
+{
+	struct peers *peers = peer->peers;
+
+	enter(peers);
+	flush(peer);
+	hang_up(peer);
+	leave(peers);
+}
+
 size_t peer_unread(const struct peer *peer)
 {
 	return peer->out.size - peer->sent;

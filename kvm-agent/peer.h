@@ -54,6 +54,8 @@ void peers_each(struct peers *peers, void (*fn)(struct peer *peer, void *arg),
 int peer_send(struct peer *peer, const void *data, size_t size);
 /* How much of it is not on its way yet. */
 size_t peer_unread(const struct peer *peer);
+/* After what it may still read. */
+void peer_hang_up(struct peer *peer);
 /* Take nothing from it until released. */
 void peer_hold(struct peer *peer, bool held);
 

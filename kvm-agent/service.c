@@ -101,6 +101,8 @@ static void on_status(void *arg, struct control_status *out)
 	struct service *service = arg;
 	struct board *board = machine_board(service->machine);
 
+	const char *waits = machine_waits_for(service->machine);
+
 	*out = (struct control_status){
 		.state = machine_state_name(machine_state(service->machine)),
 		.cpus = board->options->cpus,
@@ -114,6 +116,9 @@ static void on_status(void *arg, struct control_status *out)
 	out->has_net = board->options->net;
 	if (out->has_net)
 		net_count(&board->net, &out->net, &out->net_up);
+	if (waits)
+		snprintf(out->cause, sizeof(out->cause),
+			 "a pause or a reset is under way: %s", waits);
 }
 
 /* A state that does not allow it is the asker's mistake. */
@@ -130,10 +135,10 @@ static int on_act(void *arg, enum control_action action, struct err *err)
 
 	switch (action) {
 	case CONTROL_PAUSE:
+		/* service_changed() answers. */
 		r = machine_pause(service->machine, &why);
 		if (!r)
-			service_changed(service, MACHINE_PAUSED,
-					"a client asked for it");
+			return 1;
 		break;
 	case CONTROL_RESUME:
 		r = machine_resume(service->machine, &why);
@@ -275,20 +280,55 @@ void service_ready(struct service *service)
 	close_fd(&service->ready);
 }
 
+/* One write, so that who looks meanwhile finds nothing or all of it. */
+static void write_end(const struct service *service)
+{
+	char safe[ERR_TEXT_MAX];
+	json_t *document;
+	char *text;
+
+	if (service->end < 0 || !service->state)
+		return;
+	document = json_pack("{s:s, s:s}", "state", service->state, "text",
+			     escape_name(safe, sizeof(safe), service->cause));
+	text = document ? json_dumps(document, JSON_COMPACT) : NULL;
+	/* On a full disk it reads as what it then is: unknown. */
+	if (text)
+		(void)!pwrite(service->end, text, strlen(text), 0);
+	free(text);
+	json_decref(document);
+}
+
+/* To who asked for a pause. */
+static void answer_pause(struct service *service, enum machine_state state)
+{
+	char words[64];
+
+	if (!service->control)
+		return;
+	snprintf(words, sizeof(words), "the machine is %s now",
+		 machine_state_name(state));
+	control_answer(service->control, state == MACHINE_PAUSED ? 0 : -EINVAL,
+		       words);
+}
+
 void service_changed(struct service *service, enum machine_state state,
 		     const char *words)
 {
 	const bool ended = state == MACHINE_STOPPED || state == MACHINE_CRASHED;
 
 	if (ended && !service->state) {
+		/* Its disks are closed after this, and may take their time. */
 		service->state = machine_state_name(state);
 		snprintf(service->cause, sizeof(service->cause), "%s",
 			 words ? words : "the guest powered off");
 		words = service->cause;
+		write_end(service);
 	}
 	if (service->control)
 		control_event(service->control, "state",
 			      machine_state_name(state), words);
+	answer_pause(service, state);
 }
 
 void service_told(struct service *service, enum guest_event event)
@@ -322,32 +362,12 @@ void service_link(struct service *service, bool up, const char *words)
 			      words);
 }
 
-/* One write, so that who looks meanwhile finds nothing or all of it. */
-static void write_end(const struct service *service)
-{
-	char safe[ERR_TEXT_MAX];
-	json_t *document;
-	char *text;
-
-	if (service->end < 0 || !service->state)
-		return;
-	document = json_pack("{s:s, s:s}", "state", service->state, "text",
-			     escape_name(safe, sizeof(safe), service->cause));
-	text = document ? json_dumps(document, JSON_COMPACT) : NULL;
-	/* On a full disk it reads as what it then is: unknown. */
-	if (text)
-		(void)!pwrite(service->end, text, strlen(text), 0);
-	free(text);
-	json_decref(document);
-}
-
 void service_free(struct service *service)
 {
 	if (!service)
 		return;
 	service_disconnect(service);
 	console_free(service->console);
-	write_end(service);
 	close_fd(&service->listener);
 	close_fd(&service->end);
 	close_fd(&service->ready);

@@ -39,14 +39,15 @@ void service_disconnect(struct service *service);
 
 /* The guest runs. */
 void service_ready(struct service *service);
-/* As the machine's hooks hear it. `words` may be NULL. */
+/* As the machine's hooks hear it, or of a client's doing. `words` may be NULL.
+ * Of an end it says in end.json how it came. */
 void service_changed(struct service *service, enum machine_state state,
 		     const char *words);
 void service_told(struct service *service, enum guest_event event);
 /* The network's link is another. */
 void service_link(struct service *service, bool up, const char *words);
 
-/* Says how it ended, and hangs up. NULL is ignored. */
+/* Hangs up. NULL is ignored. */
 void service_free(struct service *service);
 
 #endif

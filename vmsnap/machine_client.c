@@ -304,14 +304,33 @@ int vms_machine_status(const char *home, const char *name,
 			break;
 		usleep(10000);
 	}
-	if (r) {
-		strcpy(out->state, "crashed");
-		memcpy(out->cause, why.text, sizeof(out->cause));
-	}
+	if (!r)
+		return 0;
+	/* One that is ending answers no more, and has said how it ended. */
+	if (r == -ESRCH && look(home, name, directory, out, err) == 0)
+		return 0;
+	strcpy(out->state, "crashed");
+	memcpy(out->cause, why.text, sizeof(out->cause));
 	return 0;
 }
 
 /* ---- the rest ---- */
+
+/* It took too long; the agent may answer others, and say what it waits for. */
+static int still_pausing(const char *home, const char *name, struct err *err)
+{
+	struct vms_machine_status status = { 0 };
+	struct err why;
+
+	if (ask_status(home, name, &status, &why) < 0)
+		return err_set(err, why.code, "%s", why.text);
+	if (!strcmp(status.state, "paused"))
+		return 0;
+	return err_set(err, -ETIMEDOUT,
+		       "machine '%s' is not paused yet%s%s; 'vmsnap resume %s' "
+		       "takes it back",
+		       name, *status.cause ? ": " : "", status.cause, name);
+}
 
 int vms_machine_act(const char *home, const char *name,
 		    enum vms_machine_action action, struct err *err)
@@ -331,9 +350,11 @@ int vms_machine_act(const char *home, const char *name,
 	reply = ask(&client, name, action_words[action], &why);
 	close(client.fd);
 	json_decref(reply);
-	if (!reply)
-		return err_set(err, why.code, "%s", why.text);
-	return 0;
+	if (reply)
+		return 0;
+	if (why.code == -ETIMEDOUT && action == VMS_MACHINE_PAUSE)
+		return still_pausing(home, name, err);
+	return err_set(err, why.code, "%s", why.text);
 }
 
 int vms_machine_wait(const char *home, const char *name, uint64_t timeout_ms,

@@ -75,7 +75,8 @@ bool virtio_is_live(const struct virtio *virtio)
 	return virtio->status & VIRTIO_STATUS_DRIVER_OK &&
 	       !(virtio->status &
 		 (VIRTIO_STATUS_NEEDS_RESET | VIRTIO_STATUS_FAILED)) &&
-	       !virtio->resetting && !virtio->quiesced &&
+	       !virtio->resetting &&
+	       !__atomic_load_n(&virtio->quiesced, __ATOMIC_ACQUIRE) &&
 	       pci_function_command(&virtio->function) & PCI_COMMAND_MASTER;
 }
 
@@ -179,7 +180,9 @@ void virtio_let_go(struct virtio *virtio)
 {
 	assert(virtio->under_way);
 	virtio->under_way--;
-	if (!virtio->under_way && (virtio->resetting || virtio->quiet))
+	if (!virtio->under_way &&
+	    (virtio->resetting ||
+	     __atomic_load_n(&virtio->quiesced, __ATOMIC_ACQUIRE)))
 		loop_post(virtio->host->loop, &virtio->settle);
 }
 
@@ -203,41 +206,48 @@ void virtio_clear(struct virtio *virtio)
 	}
 }
 
+/* Who waits for it is told, once. */
+static void tell_quiet(struct virtio *virtio)
+{
+	pthread_mutex_lock(&virtio->quiet_lock);
+	if (virtio->quiet)
+		virtio->quiet(virtio->quiet_arg);
+	virtio->quiet = NULL;
+	pthread_mutex_unlock(&virtio->quiet_lock);
+}
+
 /* Work of the loop: what waited for the last request. */
 static void settle(struct loop_work *work)
 {
 	struct virtio *virtio = container_of(work, struct virtio, settle);
-	void (*quiet)(void *arg) = NULL;
-	void *arg = NULL;
+	bool quiet;
 
 	pthread_mutex_lock(&virtio->lock);
-	if (!virtio->under_way) {
-		if (virtio->resetting)
-			virtio_clear(virtio);
-		quiet = virtio->quiet;
-		arg = virtio->quiet_arg;
-		virtio->quiet = NULL;
-	}
+	quiet = !virtio->under_way;
+	if (quiet && virtio->resetting)
+		virtio_clear(virtio);
 	pthread_mutex_unlock(&virtio->lock);
+	/* Only this thread begins a request, and not before it is back. */
 	if (quiet)
-		quiet(arg);
+		tell_quiet(virtio);
 }
 
 void virtio_quiesce(struct virtio *virtio, void (*done)(void *arg), void *arg)
 {
-	pthread_mutex_lock(&virtio->lock);
-	virtio->quiesced = true;
+	__atomic_store_n(&virtio->quiesced, true, __ATOMIC_RELEASE);
+	pthread_mutex_lock(&virtio->quiet_lock);
 	virtio->quiet = done;
 	virtio->quiet_arg = arg;
-	pthread_mutex_unlock(&virtio->lock);
+	pthread_mutex_unlock(&virtio->quiet_lock);
 	loop_post(virtio->host->loop, &virtio->settle);
 }
 
 void virtio_resume(struct virtio *virtio)
 {
-	pthread_mutex_lock(&virtio->lock);
-	virtio->quiesced = false;
-	pthread_mutex_unlock(&virtio->lock);
+	pthread_mutex_lock(&virtio->quiet_lock);
+	virtio->quiet = NULL;
+	pthread_mutex_unlock(&virtio->quiet_lock);
+	__atomic_store_n(&virtio->quiesced, false, __ATOMIC_RELEASE);
 	look_at(virtio, ~0ULL);
 }
 
@@ -306,11 +316,13 @@ int virtio_init(struct virtio *virtio, const struct virtio_class *class,
 	for (unsigned i = 0; !r && host->doorbells && i < queue_count; i++)
 		r = add_doorbell(&virtio->queues[i], err);
 	pthread_mutex_init(&virtio->lock, NULL);
+	pthread_mutex_init(&virtio->quiet_lock, NULL);
 	if (!r)
 		r = virtio_pci_attach(virtio, err);
 	if (r < 0) {
 		drop_doorbells(virtio);
 		pthread_mutex_destroy(&virtio->lock);
+		pthread_mutex_destroy(&virtio->quiet_lock);
 	}
 	return r;
 }
@@ -324,5 +336,6 @@ void virtio_release(struct virtio *virtio)
 	drop_doorbells(virtio);
 	msix_release(&virtio->msix);
 	pthread_mutex_destroy(&virtio->lock);
+	pthread_mutex_destroy(&virtio->quiet_lock);
 	virtio->class = NULL;
 }

@@ -98,6 +98,12 @@ struct virtio {
 	struct loop_work look;
 	struct loop_work settle;
 
+	bool quiesced; /* atomic */
+	/* After `lock`, where both are held; never held for long. */
+	pthread_mutex_t quiet_lock;
+	void (*quiet)(void *arg); /* to be called when nothing is under way */
+	void *quiet_arg;
+
 	pthread_mutex_t lock; /* of all below */
 	uint64_t offered;
 	uint64_t accepted; /* what the driver has chosen, so far */
@@ -108,9 +114,6 @@ struct virtio {
 	uint8_t generation;
 	uint8_t isr;
 	bool resetting; /* asked for, and requests are under way */
-	bool quiesced;
-	void (*quiet)(void *arg); /* to be called when there are none */
-	void *quiet_arg;
 	unsigned under_way;
 	unsigned queue_count;
 	struct virtio_queue queues[VIRTIO_QUEUES_MAX];
@@ -165,11 +168,14 @@ void virtio_look(struct virtio *virtio, unsigned queue);
 
 /*
  * Nothing more is taken from the queues, and when nothing is under way `done`
- * is called: by the I/O thread, without the lock. No vCPU runs. Then it can be
- * saved, restored and reset, until it is resumed.
+ * is called: by the I/O thread, and it may not call the device. No vCPU runs.
+ * Then it can be saved, restored and reset, until it is resumed.
+ *
+ * Neither call waits for the device, which may be held up by a disk that hangs.
  */
 void virtio_quiesce(struct virtio *virtio, void (*done)(void *arg), void *arg);
-/* Looks at each queue: a notification may have been lost. */
+/* Looks at each queue: a notification may have been lost. Also while something
+ * is under way still; `done` is not called any more. */
 void virtio_resume(struct virtio *virtio);
 
 /* For device_ops. Nothing is under way. */

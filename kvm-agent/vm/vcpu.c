@@ -198,16 +198,27 @@ static bool run_guest(struct vcpu *vcpu)
 	return true;
 }
 
+static void become_paused(struct vcpu *vcpu)
+{
+	bool ran;
+
+	pthread_mutex_lock(&vcpu->lock);
+	ran = vcpu->state == VCPU_RUNNING;
+	if (ran)
+		vcpu->state = VCPU_PAUSED;
+	pthread_cond_broadcast(&vcpu->changed);
+	pthread_mutex_unlock(&vcpu->lock);
+	if (ran && vcpu->hooks->paused)
+		vcpu->hooks->paused(vcpu->hooks, vcpu);
+}
+
 /* Wait for a wish that there is something to do about. */
 static enum vcpu_wish await_wish(struct vcpu *vcpu)
 {
 	enum vcpu_wish wish;
 
+	become_paused(vcpu);
 	pthread_mutex_lock(&vcpu->lock);
-	if (vcpu->state == VCPU_RUNNING) {
-		vcpu->state = VCPU_PAUSED;
-		pthread_cond_broadcast(&vcpu->changed);
-	}
 	while (vcpu->wish == VCPU_WISH_PAUSE ||
 	       (vcpu->wish == VCPU_WISH_RUN && vcpu->state == VCPU_STOPPED))
 		pthread_cond_wait(&vcpu->changed, &vcpu->lock);

@@ -38,6 +38,8 @@ struct vcpu;
 struct vcpu_hooks {
 	void (*ended)(struct vcpu_hooks *hooks, struct vcpu *vcpu,
 		      enum vcpu_end end, const char *words);
+	/* It is paused, as it was asked to; may be NULL. */
+	void (*paused)(struct vcpu_hooks *hooks, struct vcpu *vcpu);
 };
 
 enum vcpu_wish {
@@ -78,7 +80,8 @@ int vcpu_set_cpuid(struct vcpu *vcpu, const struct kvm_cpuid2 *cpuid,
 void vcpu_close(struct vcpu *vcpu);
 
 void vcpu_resume(struct vcpu *vcpu);
-/* Asks; then vcpu_await_pause() waits. So that many leave at once. */
+/* Asks; vcpu_hooks.paused tells that it is, and vcpu_await_pause() waits. So
+ * that many leave at once. */
 void vcpu_ask_pause(struct vcpu *vcpu);
 void vcpu_await_pause(struct vcpu *vcpu);
 enum vcpu_state vcpu_state(struct vcpu *vcpu);

@@ -79,9 +79,10 @@ expect 0 vmsnap ps
 says '^web +running'
 expect 0 vmsnap pause -q web
 expect 0 vmsnap resume -q web
-# Whether it is heard among what it sends depends on the host's load.
-run --timeout 2 web -- cat >out 2>err || grep -Eq 'no guest agent answers|is no' err ||
-	fail "$(cat err)"
+# Answered in the flood, or not: it comes to an end.
+status=0
+run --timeout 2 web -- cat >/dev/null 2>&1 || status=$?
+[ "$status" -le 1 ] || fail "exit status $status"
 expect 0 vmsnap stop --force -q web
 expect 1 run web -- cat
 errs 'not running'

@@ -37,6 +37,17 @@ guest() {
 	tail -1 "$TMP/out" | grep -qx done || fail "guest $name was cut off"
 }
 
+# The agents of this test's machines, whatever their names: a process a line.
+agents() {
+	local process
+	for process in /proc/[0-9]*; do
+		if [ "$(cat "$process/comm" 2>/dev/null)" = kvm-agent ] &&
+			grep -qsz "^VMSNAP_HOME=$VMSNAP_HOME\$" "$process/environ"; then
+			echo "${process##*/}"
+		fi
+	done
+}
+
 # The last guest said this line (an extended regular expression).
 says() {
 	grep -Eqx -e "$1" "$TMP/out" || {

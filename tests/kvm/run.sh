@@ -157,6 +157,7 @@ for n in 1 2 3 4; do
 	expect 0 vmsnap run -q "many$n" --kernel "$guests/echo.elf" --memory 4M
 done
 [ "$(vmsnap ps | grep -c ' running ')" = 4 ] || fail "not four"
+[ "$(agents | wc -l)" -ge 4 ] || fail "agents that are not seen"
 expect 0 vmsnap pause --all
 [ "$(vmsnap ps | grep -c ' paused ')" = 4 ] || fail "not four paused"
 expect 4 vmsnap pause nobody
@@ -178,4 +179,4 @@ wait "$fore" || fail "foreground: $(cat fore-err)"
 grep -q '^up' fore-out || fail "foreground: nothing on standard output"
 expect 0 vmsnap rm fore
 # Nobody is left.
-! pgrep -f "kvm-agent --name .*$TMP/home" >/dev/null || fail "agents are left"
+[ -z "$(agents)" ] || fail "agents are left: $(agents)"

@@ -4,7 +4,8 @@
  * them with MSI-X through this processor's LAPIC, and asks: are the bytes
  * random, does a disk keep what is written to it, are its edges and a
  * read-only one's refusals told. With "again" on its command line it resets
- * the machine with a request under way and checks the disk afterwards.
+ * the machine with a request under way and checks the disk afterwards; with
+ * "forever" it writes to the disk until it is stopped.
  */
 #define LAYOUT_ONLY_NUMBERS
 #include "kvm-agent/vm/layout.h"
@@ -97,6 +98,20 @@ static void check_disk(struct card *card)
 	say("it keeps what is written");
 }
 
+/* Writes and reads all of it, again and again. */
+static void go_round(struct card *card)
+{
+	for (unsigned round = 1;; round++) {
+		for (unsigned i = 0; i < 16; i++) {
+			fill(DATA, 0x1000, round + i);
+			CHECK(request(card, OUT, 1024ull * i, DATA, 0x1000) ==
+			      0);
+		}
+		CHECK(request(card, FLUSH, 0, 0, 0) == 0);
+		say("round %u", round);
+	}
+}
+
 static void check_read_only(struct card *card)
 {
 	CHECK(request(card, IN, 0, DATA, 512) == 0);
@@ -153,6 +168,8 @@ void guest_main(const struct start_info *info)
 	if (card_find(&disk, 2, 0, F_FLUSH)) {
 		if (cmdline_has(info, "again"))
 			reset_under_way(&disk);
+		if (cmdline_has(info, "forever"))
+			go_round(&disk);
 		check_disk(&disk);
 	}
 	if (card_find(&other, 2, 1, F_FLUSH))

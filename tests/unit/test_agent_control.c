@@ -31,6 +31,8 @@ struct fixture {
 	/* the machine */
 	atomic_int state; /* 0 running, 1 paused */
 	atomic_int stops;
+	atomic_bool slow; /* a pause takes its time */
+	atomic_int begun;
 	uint64_t balloon;
 	/* the guest's input */
 	pthread_mutex_t lock;
@@ -168,11 +170,16 @@ static int machine_act(void *machine, enum control_action action,
 	case CONTROL_PAUSE:
 		if (fixture->state)
 			return err_set(err, -EINVAL, "it is paused");
+		if (fixture->slow) {
+			fixture->begun++;
+			return 1;
+		}
 		fixture->state = 1;
 		control_event(fixture->control, "state", "paused", "asked");
 		return 0;
 	case CONTROL_RESUME:
 		fixture->state = 0;
+		control_answer(fixture->control, -EINVAL, "it runs");
 		return 0;
 	case CONTROL_STOP:
 		fixture->stops++;
@@ -293,6 +300,71 @@ static void test_events(void **state)
 	close(other);
 	stop_loop(fixture);
 	fixture_free(fixture);
+}
+
+/* By the loop's thread, as the machine does. */
+static void on_paused(struct loop_work *work)
+{
+	struct fixture *fixture = container_of(work, struct fixture, work);
+
+	fixture->state = 1;
+	control_answer(fixture->control, 0, NULL);
+}
+
+/* A pause that takes its time holds up who asked for it, and nobody else. */
+static void test_a_pause_that_waits(void **state)
+{
+	struct fixture *fixture = control_fixture();
+	int first = connect_to(fixture), second = connect_to(fixture);
+	int third = connect_to(fixture);
+	char byte;
+
+	(void)state;
+	fixture->slow = true;
+	fixture->work.run = on_paused;
+	get_line(first);
+	get_line(second);
+	get_line(third);
+	/* What stands behind it is not looked at before it is done. */
+	say(first, "{\"do\":\"pause\",\"id\":1}\n"
+		   "{\"do\":\"status\",\"id\":2}\n{\"do\":");
+	say(second, "{\"do\":\"pause\"}\n");
+	for (int i = 0; i < 100 || fixture->begun < 2; i++)
+		assert_non_null(strstr(ask(third, "{\"do\":\"status\"}\n"),
+				       "\"running\""));
+	assert_int_equal(recv(first, &byte, 1, MSG_DONTWAIT), -1);
+	/* One that leaves takes nothing with it. */
+	close(second);
+	assert_non_null(
+		strstr(ask(third, "{\"do\":\"status\"}\n"), "\"running\""));
+	loop_post(fixture->loop, &fixture->work);
+	assert_string_equal(get_line(first), "{\"ok\":true,\"id\":1}\n");
+	assert_non_null(strstr(get_line(first), "\"paused\""));
+	assert_non_null(strstr(ask(first, "\"status\"}\n"), "\"paused\""));
+	/* Taken back by another. */
+	fixture->state = 0;
+	say(first, "{\"do\":\"pause\",\"id\":\"x\"}\n");
+	while (fixture->begun < 3)
+		ask(third, "{\"do\":\"status\"}\n");
+	assert_string_equal(ask(third, "{\"do\":\"resume\"}\n"),
+			    "{\"ok\":true}\n");
+	assert_string_equal(get_line(first),
+			    "{\"ok\":false,\"error\":\"invalid\","
+			    "\"text\":\"it runs\",\"id\":\"x\"}\n");
+	/* The end finds one that waits; and what it sent is no message. */
+	say(first, "{\"do\":\"pause\"}\n[]\n");
+	while (fixture->begun < 4)
+		ask(third, "{\"do\":\"status\"}\n");
+	loop_post(fixture->loop, &fixture->work);
+	assert_string_equal(get_line(first), "{\"ok\":true}\n");
+	assert_string_equal(get_line(first), "");
+	fixture->state = 0;
+	say(third, "{\"do\":\"pause\",\"id\":4}\n");
+	close(first);
+	stop_loop(fixture);
+	fixture_free(fixture);
+	assert_string_equal(get_line(third), "");
+	close(third);
 }
 
 static void test_no_message_ends_the_connection(void **state)
@@ -572,6 +644,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_requests),
 		cmocka_unit_test(test_events),
+		cmocka_unit_test(test_a_pause_that_waits),
 		cmocka_unit_test(test_no_message_ends_the_connection),
 		cmocka_unit_test(test_who_does_not_read),
 		cmocka_unit_test(test_one_peer_too_many),

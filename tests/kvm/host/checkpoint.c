@@ -161,7 +161,7 @@ static void live_again(struct rig *rig)
 	struct state state;
 	struct err err;
 
-	rig_must(machine_pause(old, &err) == 0, "pause", &err);
+	rig_pause(rig);
 	save(rig, &before);
 	open_state(&state, &before);
 	rig_make(rig, true);
@@ -182,7 +182,7 @@ static void check_same(struct rig *rig)
 	struct state state;
 	struct err err;
 
-	rig_must(machine_pause(old, &err) == 0, "pause", &err);
+	rig_pause(rig);
 	save(rig, &before);
 	open_state(&state, &before);
 	rig_make(rig, true);

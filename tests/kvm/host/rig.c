@@ -43,9 +43,11 @@ static void changed(struct machine_hooks *hooks, enum machine_state state,
 {
 	struct rig *rig = container_of(hooks, struct rig, hooks);
 
+	loop_stop(rig->loop);
+	if (state == MACHINE_PAUSED)
+		return;
 	rig->ended = state;
 	snprintf(rig->words, sizeof(rig->words), "%s", words ? words : "");
-	loop_stop(rig->loop);
 }
 
 static void told(struct machine_hooks *hooks, enum guest_event event)
@@ -205,6 +207,18 @@ void rig_run_until(struct rig *rig, bool (*until)(struct rig *rig))
 			 NULL);
 	}
 	rig->until = NULL;
+}
+
+void rig_pause(struct rig *rig)
+{
+	struct err err;
+
+	rig_must(machine_pause(rig->machine, &err) == 0, "pause", &err);
+	loop_timer_set(rig->limit.fd, LIMIT_NS);
+	while (machine_state(rig->machine) == MACHINE_RUNNING && !rig->ended)
+		rig_must(loop_run(rig->loop, &err) == 0, "loop", &err);
+	loop_timer_set(rig->limit.fd, 0);
+	rig_must(machine_state(rig->machine) == MACHINE_PAUSED, "pause", NULL);
 }
 
 void rig_run_to_end(struct rig *rig)

@@ -42,6 +42,8 @@ void rig_run_to_end(struct rig *rig);
 /* Runs it into a read of the counter by the guest, which lingers there: a pause
  * that comes next finds an exit that is served, and not yet finished. */
 void rig_run_into_read(struct rig *rig);
+/* Pauses the machine, and runs the loop until it is. */
+void rig_pause(struct rig *rig);
 /* Runs the loop for so long. */
 void rig_run_for(struct rig *rig, uint64_t ns);
 

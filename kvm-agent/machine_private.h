@@ -1,0 +1,46 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What machine.c and machine_state.c share. */
+#ifndef KVM_AGENT_MACHINE_PRIVATE_H
+#define KVM_AGENT_MACHINE_PRIVATE_H
+
+#include "kvm-agent/machine.h"
+
+#define WORDS_MAX 256
+
+/* On the way of a running machine to a pause, or through a reset. */
+enum machine_step {
+	STEP_NONE,
+	STEP_CPUS,    /* the vCPUs leave the guest */
+	STEP_DEVICES, /* what is under way in devices ends */
+};
+
+struct machine {
+	const struct machine_options *options;
+	enum machine_state state;
+	enum machine_step step;
+	bool to_reset, to_pause; /* what the step is for; both may be */
+	unsigned noted;          /* of `told`, and not done yet */
+	struct board board;
+	struct vm vm;
+	struct vcpu *vcpus;
+	unsigned cpus;
+	struct kvm_cpuid2 *cpuid;
+
+	struct loop *control;
+	struct loop *io_loop;
+	pthread_t io_thread;
+	bool has_io_thread;
+
+	struct guest_events guest;
+	struct vcpu_hooks vcpu_hooks;
+	struct loop_work work;
+	pthread_mutex_t lock; /* of what follows */
+	unsigned told;        /* bits of enum guest_event */
+	bool failed;
+	char words[WORDS_MAX]; /* of the first failure */
+};
+
+/* The move is legal. */
+void machine_set_state(struct machine *machine, enum machine_state state);
+
+#endif

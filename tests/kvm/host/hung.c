@@ -1,0 +1,267 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A disk that answers no request until it is let: a pause and a reset begin,
+ * take as long as that does, and hold up nobody; a pause is taken back; a stop
+ * waits for nothing. Argument: virtio.elf.
+ */
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/eventfd.h>
+
+#include "tests/kvm/host/rig.h"
+
+#define DISK_BYTES (8 * MIB)
+#define TURN_NS    2000000ull
+#define MEMORY     (64 * MIB)
+
+struct hung {
+	struct disk disk;
+	struct rig *rig;
+	int ready;
+	uint8_t *bytes;
+	pthread_mutex_t lock; /* of what follows */
+	struct disk_request *first, **last;
+	unsigned submitted;
+	bool answers;
+};
+
+static struct hung *of(struct disk *disk)
+{
+	return container_of(disk, struct hung, disk);
+}
+
+static void ring(struct hung *hung)
+{
+	uint64_t one = 1;
+
+	rig_must(write(hung->ready, &one, sizeof(one)) == sizeof(one), "ring",
+		 NULL);
+}
+
+static void submit(struct disk *disk, struct disk_request *request)
+{
+	struct hung *hung = of(disk);
+
+	pthread_mutex_lock(&hung->lock);
+	request->next = NULL;
+	*hung->last = request;
+	hung->last = &request->next;
+	hung->submitted++;
+	if (hung->answers)
+		ring(hung);
+	pthread_mutex_unlock(&hung->lock);
+	loop_post(hung->rig->loop, &hung->rig->look);
+}
+
+static void answer(struct hung *hung, struct disk_request *request)
+{
+	uint8_t *at = hung->bytes + request->offset;
+
+	request->result = 0;
+	switch (request->op) {
+	case DISK_READ:
+		memcpy(request->buffer, at, request->length);
+		break;
+	case DISK_WRITE:
+		memcpy(at, request->buffer, request->length);
+		break;
+	case DISK_FLUSH:
+		break;
+	case DISK_DISCARD:
+	case DISK_ZERO:
+		memset(at, 0, request->length);
+		break;
+	}
+}
+
+/* Who waits for one lets it answer: so does the end of the machine. */
+static unsigned reap(struct disk *disk, unsigned min,
+		     struct disk_request **done, unsigned max)
+{
+	struct hung *hung = of(disk);
+	unsigned count = 0;
+	uint64_t rung;
+
+	if (read(hung->ready, &rung, sizeof(rung)) < 0)
+		rung = 0;
+	pthread_mutex_lock(&hung->lock);
+	while ((hung->answers || min) && hung->first && count < max) {
+		struct disk_request *request = hung->first;
+
+		hung->first = request->next;
+		if (!hung->first)
+			hung->last = &hung->first;
+		answer(hung, request);
+		done[count++] = request;
+	}
+	if (hung->first && hung->answers)
+		ring(hung);
+	pthread_mutex_unlock(&hung->lock);
+	return count;
+}
+
+static int ready_fd(struct disk *disk)
+{
+	return of(disk)->ready;
+}
+
+static void free_disk(struct disk *disk)
+{
+	(void)disk;
+}
+
+static const struct disk_ops ops = { submit, reap, ready_fd, free_disk };
+
+static void let_answer(struct hung *hung)
+{
+	pthread_mutex_lock(&hung->lock);
+	hung->answers = true;
+	ring(hung);
+	pthread_mutex_unlock(&hung->lock);
+}
+
+static struct hung disk = {
+	.disk = { .ops = &ops, .size_bytes = DISK_BYTES },
+	.lock = PTHREAD_MUTEX_INITIALIZER,
+};
+
+static bool is_under_way(struct rig *rig)
+{
+	bool is;
+
+	(void)rig;
+	pthread_mutex_lock(&disk.lock);
+	is = disk.submitted && disk.first;
+	pthread_mutex_unlock(&disk.lock);
+	return is;
+}
+
+/* A machine with a request under way. */
+static void start(struct rig *rig, const char *kernel)
+{
+	struct err err;
+
+	disk.rig = rig;
+	disk.first = NULL;
+	disk.last = &disk.first;
+	disk.submitted = 0;
+	disk.answers = false;
+	disk.ready = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	disk.bytes = calloc(1, DISK_BYTES);
+	rig_must(disk.ready >= 0 && disk.bytes, "disk", NULL);
+	rig_init(rig, kernel, 1, MEMORY);
+	rig->options.board.disks[0] = &disk.disk;
+	rig->options.board.disk_count = 1;
+	rig_make(rig, false);
+	rig_must(machine_resume(rig->machine, &err) == 0, "run", &err);
+	rig_run_until(rig, is_under_way);
+}
+
+static void finish(struct rig *rig)
+{
+	rig_release(rig);
+	close(disk.ready);
+	free(disk.bytes);
+}
+
+/* As far as it comes: it waits for the disk. */
+static void run_until_it_waits(struct rig *rig)
+{
+	const char *waits;
+
+	while (!(waits = machine_waits_for(rig->machine)) ||
+	       !strstr(waits, "requests"))
+		rig_run_for(rig, TURN_NS);
+	for (int i = 0; i < 20; i++)
+		rig_run_for(rig, TURN_NS);
+	rig_must(machine_state(rig->machine) == MACHINE_RUNNING, "it waits",
+		 NULL);
+	rig_must(is_under_way(rig), "a request is under way", NULL);
+}
+
+static void pause_and_take_back(const char *kernel)
+{
+	struct rig rig;
+	struct err err;
+
+	start(&rig, kernel);
+	rig_must(machine_pause(rig.machine, &err) == 0, "pause", &err);
+	run_until_it_waits(&rig);
+	/* Twice is once. */
+	rig_must(machine_pause(rig.machine, &err) == 0, "pause", &err);
+	rig_must(machine_resume(rig.machine, &err) == 0, "take back", &err);
+	rig_must(!machine_waits_for(rig.machine), "it waits", NULL);
+	rig_must(machine_resume(rig.machine, &err) == -EBUSY, "it runs", NULL);
+	rig_must(machine_pause(rig.machine, &err) == 0, "pause", &err);
+	run_until_it_waits(&rig);
+	let_answer(&disk);
+	while (machine_state(rig.machine) == MACHINE_RUNNING)
+		rig_run_for(&rig, TURN_NS);
+	rig_must(machine_state(rig.machine) == MACHINE_PAUSED, "paused", NULL);
+	rig_must(!is_under_way(&rig), "nothing is under way", NULL);
+	rig_must(machine_resume(rig.machine, &err) == 0, "resume", &err);
+	/* The guest checks what it wrote. */
+	rig_run_to_end(&rig);
+	rig_must(rig.ended == MACHINE_STOPPED &&
+			 strstr(rig.text, "it keeps what is written"),
+		 rig.text, NULL);
+	finish(&rig);
+	puts("a pause waits, and is taken back");
+}
+
+static void stop_at_once(const char *kernel)
+{
+	struct rig rig;
+	struct err err;
+
+	start(&rig, kernel);
+	rig_must(machine_pause(rig.machine, &err) == 0, "pause", &err);
+	run_until_it_waits(&rig);
+	machine_stop(rig.machine);
+	rig_must(machine_state(rig.machine) == MACHINE_STOPPED, "stop", NULL);
+	/* What comes from its threads from here on changes nothing. */
+	for (int i = 0; i < 20; i++)
+		rig_run_for(&rig, TURN_NS);
+	rig_must(machine_state(rig.machine) == MACHINE_STOPPED, "stop", NULL);
+	finish(&rig);
+	puts("a stop waits for nothing");
+}
+
+static void reset_waits(const char *kernel)
+{
+	struct rig rig;
+	struct err err;
+
+	start(&rig, kernel);
+	rig_must(machine_reset(rig.machine, &err) == 0, "reset", &err);
+	run_until_it_waits(&rig);
+	/* Through the reset into a pause. */
+	rig_must(machine_pause(rig.machine, &err) == 0, "pause", &err);
+	let_answer(&disk);
+	while (machine_state(rig.machine) == MACHINE_RUNNING)
+		rig_run_for(&rig, TURN_NS);
+	rig_must(machine_state(rig.machine) == MACHINE_PAUSED, "paused", NULL);
+	rig_must(machine_resume(rig.machine, &err) == 0, "resume", &err);
+	rig_run_to_end(&rig);
+	rig_must(rig.ended == MACHINE_STOPPED &&
+			 strstr(rig.text, "it keeps what is written"),
+		 rig.text, NULL);
+	finish(&rig);
+	start(&rig, kernel);
+	rig_must(machine_reset(rig.machine, &err) == 0, "reset", &err);
+	run_until_it_waits(&rig);
+	machine_stop(rig.machine);
+	rig_must(machine_state(rig.machine) == MACHINE_STOPPED, "stop", NULL);
+	finish(&rig);
+	puts("a reset waits, and a stop does not");
+}
+
+int main(int argc, char **argv)
+{
+	rig_must(argc == 2, "one argument: virtio.elf", NULL);
+	pause_and_take_back(argv[1]);
+	stop_at_once(argv[1]);
+	reset_waits(argv[1]);
+	return 0;
+}

@@ -8,6 +8,7 @@
 
 #include "format/base/loop.h"
 #include "kvm-agent/agent_port.h"
+#include "kvm-agent/news.h"
 #include "kvm-agent/devices/acpi_pm.h"
 #include "kvm-agent/devices/i8042.h"
 #include "kvm-agent/devices/pvpanic.h"
@@ -42,12 +43,20 @@ struct board_options {
 	struct net_hooks *net_hooks;
 };
 
+/* Which failures of a disk have been told. */
+struct board_disk_news {
+	struct board *board;
+	unsigned index;
+	bool full, failed;
+};
+
 struct board {
 	const struct board_options *options;
 	struct guest_events *guest;
 	struct vm *vm;        /* NULL in a test: for events of KVM only */
 	struct loop *io_loop; /* the I/O thread's */
 	struct loop *control; /* the control thread's */
+	struct news *news;    /* of what befalls devices; NULL: nobody hears */
 	struct interrupts *interrupts;
 	struct memory memory;
 	struct bus ports, mmio;
@@ -69,6 +78,7 @@ struct board {
 	struct rng rng;
 	struct net net;
 	struct blk disks[BOARD_DISKS_MAX];
+	struct board_disk_news disk_news[BOARD_DISKS_MAX];
 	struct virtio_console console;
 	struct balloon balloon;
 

@@ -5,7 +5,10 @@
  * to us. Slots follow the order of the list, so that a machine that is put
  * together again has its devices where they were.
  */
+#include <errno.h>
+#include <inttypes.h>
 #include <stdio.h>
+#include <string.h>
 
 #include "kvm-agent/board_virtio.h"
 #include "kvm-agent/vm/layout.h"
@@ -30,6 +33,20 @@ static void remove_doorbell(struct doorbells *doorbells, uint64_t address,
 	vm_remove_ioevent(board_of(doorbells)->vm, address, NOTIFY_LENGTH, fd);
 }
 
+/* Any thread, with the device's lock held. */
+static void on_broken(const struct virtio_host *host, const char *device,
+		      unsigned instance, const char *why)
+{
+	const struct board *board =
+		container_of(host, struct board, virtio_host);
+
+	if (board->news)
+		news_put(board->news, device, instance,
+			 "it stands still until its driver resets it, which "
+			 "broke a rule: %s",
+			 why);
+}
+
 int board_make_pci(struct board *board, struct err *err)
 {
 	int r = pci_bus_init(&board->pci, &board->mmio, &board->ports,
@@ -45,6 +62,7 @@ int board_make_pci(struct board *board, struct err *err)
 		.loop = board->io_loop,
 		.interrupts = board->interrupts,
 		.doorbells = board->vm ? &board->doorbells : NULL,
+		.broken = on_broken,
 	};
 	return board_attach(board, &board->pci.device, err);
 }
@@ -89,6 +107,41 @@ void board_drop_net(struct board *board)
 	net_release(&board->net);
 }
 
+static const char *op_name(enum disk_op op)
+{
+	switch (op) {
+	case DISK_READ:
+		return "read";
+	case DISK_WRITE:
+		return "write";
+	case DISK_FLUSH:
+		return "flush";
+	case DISK_DISCARD:
+		return "discard";
+	case DISK_ZERO:
+		return "write of zeros";
+	}
+	return "request";
+}
+
+/* The first for want of space and the first for another reason; the guest has
+ * heard of each. */
+static void on_disk_failed(void *arg, enum disk_op op, uint64_t offset,
+			   int code)
+{
+	struct board_disk_news *disk = arg;
+	bool *told = code == -ENOSPC || code == -EDQUOT ? &disk->full
+							: &disk->failed;
+
+	if (*told || !disk->board->news)
+		return;
+	*told = true;
+	news_put(disk->board->news,
+		 disk->board->disks[disk->index].virtio.class->device.name,
+		 disk->index, "a %s failed at byte %" PRIu64 ": %s",
+		 op_name(op), offset, strerror(-code));
+}
+
 /* A queue for each vCPU; the serial number is the disk's place. */
 static int make_disk(struct board *board, unsigned index, struct err *err)
 {
@@ -101,7 +154,13 @@ static int make_disk(struct board *board, unsigned index, struct err *err)
 		     options->disks[index],
 		     (unsigned)min_u64(options->cpus, BLK_QUEUES_MAX), serial,
 		     err);
-	return r == 0 ? attach(board, &board->disks[index].virtio, err) : r;
+	if (r < 0)
+		return r;
+	board->disk_news[index] =
+		(struct board_disk_news){ .board = board, .index = index };
+	board->disks[index].failed = on_disk_failed;
+	board->disks[index].failed_arg = &board->disk_news[index];
+	return attach(board, &board->disks[index].virtio, err);
 }
 
 int board_make_disks(struct board *board, struct err *err)

@@ -355,26 +355,34 @@ void control_answer(struct control *control, int code, const char *text)
 	peers_each(control->peers, answer_one, &answer);
 }
 
-struct event {
-	const char *name, *state, *text;
-};
-
 static void send_event(struct peer *peer, void *arg)
 {
 	const struct client *client = container_of(peer, struct client, peer);
-	const struct event *event = arg;
 
 	if (client->wants_events)
-		(void)send_document(peer, json_pack("{s:s, s:s, s:o}", "event",
-						    event->name, "state",
-						    event->state, "text",
-						    words(event->text)));
+		(void)send_document(peer, json_incref(arg));
+}
+
+/* Takes the document over. */
+static void spread(struct control *control, json_t *document)
+{
+	/* Without memory it is lost to all. */
+	if (document)
+		peers_each(control->peers, send_event, document);
+	json_decref(document);
 }
 
 void control_event(struct control *control, const char *event,
 		   const char *state, const char *text)
 {
-	struct event told = { event, state, text };
+	spread(control, json_pack("{s:s, s:s, s:o}", "event", event, "state",
+				  state, "text", words(text)));
+}
 
-	peers_each(control->peers, send_event, &told);
+void control_device_event(struct control *control, const char *device,
+			  unsigned instance, const char *text)
+{
+	spread(control, json_pack("{s:s, s:s, s:i, s:o}", "event", "device",
+				  "device", device, "instance", (int)instance,
+				  "text", words(text)));
 }

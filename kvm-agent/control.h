@@ -56,5 +56,7 @@ void control_answer(struct control *control, int code, const char *text);
 /* To everybody who asked for events. `text` may be NULL. */
 void control_event(struct control *control, const char *event,
 		   const char *state, const char *text);
+void control_device_event(struct control *control, const char *device,
+			  unsigned instance, const char *text);
 
 #endif

@@ -331,6 +331,15 @@ static bool take_told(struct machine *machine)
 	return failed;
 }
 
+static void on_news(void *arg, const struct news_item *item)
+{
+	struct machine *machine = arg;
+	struct machine_hooks *hooks = machine->options->hooks;
+
+	if (hooks->befell)
+		hooks->befell(hooks, item);
+}
+
 /* What was noted, and what the step at hand waits for. */
 static void on_work(struct loop_work *work)
 {
@@ -412,6 +421,7 @@ static int make(struct machine *machine, struct err *err)
 		.vm = &machine->vm,
 		.io_loop = machine->io_loop,
 		.control = machine->control,
+		.news = &machine->news,
 		.interrupts = &machine->vm.interrupts,
 	};
 	r = board_init(&machine->board, err);
@@ -436,6 +446,7 @@ int machine_new(struct machine **out, const struct machine_options *options,
 	machine->vcpu_hooks.ended = on_vcpu_ended;
 	machine->vcpu_hooks.paused = on_vcpu_paused;
 	machine->work.run = on_work;
+	news_init(&machine->news, control, &clock_host, on_news, machine);
 	pthread_mutex_init(&machine->lock, NULL);
 	r = make(machine, err);
 	if (r < 0) {
@@ -460,6 +471,7 @@ void machine_free(struct machine *machine)
 	vm_close(&machine->vm);
 	loop_free(machine->io_loop);
 	loop_cancel(machine->control, &machine->work);
+	news_release(&machine->news);
 	pthread_mutex_destroy(&machine->lock);
 	free(machine->cpuid);
 	free(machine->vcpus);

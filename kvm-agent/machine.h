@@ -35,6 +35,9 @@ struct machine_hooks {
 	 * words or NULL. Stopped and crashed are the last. */
 	void (*changed)(struct machine_hooks *hooks, enum machine_state state,
 			const char *words);
+	/* Something befell a device, as often as news.h says; may be NULL. */
+	void (*befell)(struct machine_hooks *hooks,
+		       const struct news_item *item);
 };
 
 struct machine_options {

@@ -31,6 +31,7 @@ struct machine {
 	pthread_t io_thread;
 	bool has_io_thread;
 
+	struct news news;
 	struct guest_events guest;
 	struct vcpu_hooks vcpu_hooks;
 	struct loop_work work;

@@ -28,6 +28,7 @@
 
 #define MEMORY_DEFAULT  (256 * MIB)
 #define KERNEL_SIZE_MAX (1 * GIB)
+#define NEWS_LINES_MAX  256u
 
 enum {
 	EXIT_USAGE = 2,
@@ -62,6 +63,7 @@ struct agent {
 	struct terminal *terminal; /* NULL: in the background */
 	struct service *service;   /* NULL: nobody is to find it */
 	struct machine *machine;
+	unsigned news_lines;
 	int code; /* 0 or -errno of what ended the machine, with its words */
 	struct err err;
 };
@@ -478,6 +480,25 @@ static void told(struct machine_hooks *hooks, enum guest_event event)
 		say("the guest's kernel has panicked");
 }
 
+/* As a line of the log, as long as that is short. */
+static void befell(struct machine_hooks *hooks, const struct news_item *item)
+{
+	struct agent *agent = container_of(hooks, struct agent, hooks);
+	char line[ERR_TEXT_MAX];
+
+	if (agent->service)
+		service_befell(agent->service, item);
+	if (agent->news_lines >= NEWS_LINES_MAX)
+		return;
+	agent->news_lines++;
+	snprintf(line, sizeof(line), "%s %u: %s%s", item->device,
+		 item->instance, item->text,
+		 agent->news_lines == NEWS_LINES_MAX
+			 ? "; no more of these stand here"
+			 : "");
+	say(line);
+}
+
 static void on_link(void *arg, bool up, const char *words)
 {
 	struct agent *agent = arg;
@@ -732,7 +753,7 @@ int main(int argc, char **argv)
 	struct agent agent = {
 		.options = { .board = { .memory_bytes = MEMORY_DEFAULT,
 					.cpus = 1 } },
-		.hooks = { boot, told, changed },
+		.hooks = { boot, told, changed, befell },
 		.append = "",
 		.kernel_fd = -1,
 		.initrd_fd = -1,

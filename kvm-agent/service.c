@@ -26,7 +26,8 @@ struct service {
 	const char *name;
 	int listener, end, ready, lock, statm;
 	int64_t start_ns;
-	const char *state; /* of the end; NULL: it has not come */
+	char trouble[ERR_TEXT_MAX]; /* the last of a device; empty: none */
+	const char *state;          /* of the end; NULL: it has not come */
 	char cause[ERR_TEXT_MAX];
 };
 
@@ -119,6 +120,8 @@ static void on_status(void *arg, struct control_status *out)
 	if (waits)
 		snprintf(out->cause, sizeof(out->cause),
 			 "a pause or a reset is under way: %s", waits);
+	else
+		memcpy(out->cause, service->trouble, sizeof(out->cause));
 }
 
 /* A state that does not allow it is the asker's mistake. */
@@ -329,6 +332,15 @@ void service_changed(struct service *service, enum machine_state state,
 		control_event(service->control, "state",
 			      machine_state_name(state), words);
 	answer_pause(service, state);
+}
+
+void service_befell(struct service *service, const struct news_item *item)
+{
+	snprintf(service->trouble, sizeof(service->trouble), "%s %u: %s",
+		 item->device, item->instance, item->text);
+	if (service->control)
+		control_device_event(service->control, item->device,
+				     item->instance, item->text);
 }
 
 void service_told(struct service *service, enum guest_event event)

@@ -43,6 +43,7 @@ void service_ready(struct service *service);
  * Of an end it says in end.json how it came. */
 void service_changed(struct service *service, enum machine_state state,
 		     const char *words);
+void service_befell(struct service *service, const struct news_item *item);
 void service_told(struct service *service, enum guest_event event);
 /* The network's link is another. */
 void service_link(struct service *service, bool up, const char *words);

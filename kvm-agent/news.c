@@ -1,0 +1,102 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* A bucket of tokens: each piece of news takes one, time brings them back. */
+#include <inttypes.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "kvm-agent/news.h"
+
+static void fill(struct news *news)
+{
+	const int64_t now = news->clock->steady_ns(news->clock);
+	const int64_t some = (now - news->filled_ns) / NEWS_EVERY_NS;
+
+	if (some <= 0)
+		return;
+	news->filled_ns += some * NEWS_EVERY_NS;
+	news->tokens = (uint64_t)some < NEWS_BURST - news->tokens
+			       ? news->tokens + (unsigned)some
+			       : NEWS_BURST;
+}
+
+static bool take_one(struct news *news, struct news_item *out)
+{
+	bool is;
+
+	pthread_mutex_lock(&news->lock);
+	is = news->count > 0;
+	if (is) {
+		*out = news->items[0];
+		news->count--;
+		memmove(&news->items[0], &news->items[1],
+			news->count * sizeof(news->items[0]));
+	}
+	pthread_mutex_unlock(&news->lock);
+	return is;
+}
+
+static void run_work(struct loop_work *work)
+{
+	struct news *news = container_of(work, struct news, work);
+	struct news_item item;
+
+	while (take_one(news, &item))
+		news->tell(news->arg, &item);
+}
+
+void news_init(struct news *news, struct loop *loop, struct clock *clock,
+	       void (*tell)(void *arg, const struct news_item *item), void *arg)
+{
+	*news = (struct news){
+		.loop = loop,
+		.clock = clock,
+		.tell = tell,
+		.arg = arg,
+		.work = { .run = run_work },
+		.tokens = NEWS_BURST,
+		.filled_ns = clock->steady_ns(clock),
+	};
+	pthread_mutex_init(&news->lock, NULL);
+}
+
+void news_release(struct news *news)
+{
+	loop_cancel(news->loop, &news->work);
+	pthread_mutex_destroy(&news->lock);
+}
+
+static void write_item(struct news *news, struct news_item *item,
+		       const char *format, va_list arguments)
+{
+	int used = vsnprintf(item->text, sizeof(item->text), format, arguments);
+
+	if (news->missed && used >= 0 && used < (int)sizeof(item->text))
+		snprintf(item->text + used, sizeof(item->text) - (size_t)used,
+			 " (%" PRIu64 " more before it were not told)",
+			 news->missed);
+	news->missed = 0;
+}
+
+void news_put(struct news *news, const char *device, unsigned instance,
+	      const char *format, ...)
+{
+	va_list arguments;
+
+	va_start(arguments, format);
+	pthread_mutex_lock(&news->lock);
+	fill(news);
+	if (news->tokens && news->count < NEWS_BURST) {
+		struct news_item *item = &news->items[news->count++];
+
+		news->tokens--;
+		item->device = device;
+		item->instance = instance;
+		write_item(news, item, format, arguments);
+	} else {
+		news->missed++;
+	}
+	pthread_mutex_unlock(&news->lock);
+	va_end(arguments);
+	loop_post(news->loop, &news->work);
+}

@@ -1,0 +1,52 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What befalls a machine's devices, from their threads to the control thread:
+ * a driver that broke a rule, a disk that failed. A guest can bring either
+ * about as often as it likes, so what is passed on is limited, and the rest is
+ * counted.
+ */
+#ifndef KVM_AGENT_NEWS_H
+#define KVM_AGENT_NEWS_H
+
+#include <pthread.h>
+
+#include "format/base/loop.h"
+#include "kvm-agent/vm/clock.h"
+
+#define NEWS_BURST    16u          /* at once */
+#define NEWS_EVERY_NS 1000000000LL /* then one in that time */
+#define NEWS_TEXT_MAX 256u
+
+struct news_item {
+	const char *device;
+	unsigned instance;
+	char text[NEWS_TEXT_MAX];
+};
+
+struct news {
+	struct loop *loop; /* the control thread's */
+	struct clock *clock;
+	void (*tell)(void *arg, const struct news_item *item);
+	void *arg;
+	struct loop_work work;
+
+	pthread_mutex_t lock; /* of what follows */
+	struct news_item items[NEWS_BURST];
+	unsigned count;
+	unsigned tokens; /* so many more are passed on */
+	int64_t filled_ns;
+	uint64_t missed; /* since the last one that was passed on */
+};
+
+/* `tell` is called by the control thread. */
+void news_init(struct news *news, struct loop *loop, struct clock *clock,
+	       void (*tell)(void *arg, const struct news_item *item),
+	       void *arg);
+/* By the control thread, after the devices. */
+void news_release(struct news *news);
+
+/* Any thread; waits for nothing. `device` is static. */
+void news_put(struct news *news, const char *device, unsigned instance,
+	      const char *format, ...) __attribute__((format(printf, 4, 5)));
+
+#endif

@@ -102,7 +102,8 @@ static const struct {
 	{ SCMP_SYS(epoll_ctl), VCPU | IO | KEEPER },
 	{ SCMP_SYS(epoll_pwait), IO | KEEPER },
 	{ SCMP_SYS(epoll_wait), IO | KEEPER },
-	{ SCMP_SYS(io_uring_enter), IO },
+	/* A helper's as well: what is beneath a throw-away layer is an image. */
+	{ SCMP_SYS(io_uring_enter), IO | FILES },
 	{ SCMP_SYS(ppoll), IO | KEEPER },
 
 	/* Files. */

@@ -306,7 +306,7 @@ static const struct {
 	{ "KVM_SET_REGS", do_registers, BIT(CONTROL) },
 	{ "KVM_CREATE_VM", do_create_vm, BIT(CONTROL) },
 	{ "KVM_SIGNAL_MSI", do_interrupt, BIT(CONTROL) | BIT(VCPU) | BIT(IO) },
-	{ "io_uring_enter", do_ring, BIT(CONTROL) | BIT(IO) },
+	{ "io_uring_enter", do_ring, BIT(CONTROL) | BIT(IO) | BIT(IMAGE) },
 	{ "a thread", do_thread, BIT(CONTROL) | BIT(IO) },
 	{ "accept", do_accept, BIT(CONTROL) | BIT(IO) },
 	{ "eventfd", do_eventfd, BIT(CONTROL) },

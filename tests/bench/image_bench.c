@@ -5,8 +5,8 @@
  * prints one JSON object. The store's passphrase is in VMSNAP_PASSPHRASE.
  *
  *	ops image|raw FILE read|write COUNT DEPTH STEP RANGE [flush] [STORE]
- *	    requests of 4 KiB, STEP bytes apart, beginning anew at RANGE; with
- *	    `flush` a flush behind each write
+ *	    requests of 4 KiB, STEP bytes apart, beginning anew at RANGE (STEP
+ *	    0: at random places below it); with `flush` a flush behind each write
  *	warm FILE RANGE STORE     the same reads twice, the second is measured
  *	create FILE SNAPSHOT STORE  FILE.0, FILE.1, ... made and removed
  *	seal FILE BYTES           BYTES written and not flushed, then sealed
@@ -241,13 +241,22 @@ struct pattern {
 	bool flush;
 };
 
+static uint64_t next_offset(const struct pattern *pattern, uint64_t offset,
+			    uint64_t *random)
+{
+	if (!pattern->step)
+		return random_next(random) % (pattern->range / BLOCK) * BLOCK;
+	offset += pattern->step;
+	return offset + BLOCK > pattern->range ? 0 : offset;
+}
+
 /* The same pattern as qemu-img bench's. Seconds. */
 static double drive(struct side *side, const struct pattern *pattern)
 {
 	struct slot slots[DEPTH_MAX] = { 0 }, *done[DEPTH_MAX];
 	unsigned begun = 0, finished = 0, free_count = pattern->depth;
 	struct slot *unused[DEPTH_MAX];
-	uint64_t offset = 0;
+	uint64_t offset = 0, random = 1;
 	int64_t start;
 
 	for (unsigned i = 0; i < pattern->depth; i++) {
@@ -267,9 +276,7 @@ static double drive(struct side *side, const struct pattern *pattern)
 			begun++;
 			submit(side, slot, pattern->op, offset,
 			       free_count && begun < pattern->count);
-			offset += pattern->step;
-			if (offset + BLOCK > pattern->range)
-				offset = 0;
+			offset = next_offset(pattern, offset, &random);
 		}
 		n = reap(side, done);
 		for (unsigned i = 0; i < n; i++) {
@@ -344,7 +351,8 @@ static int cmd_ops(int count, char **words)
 		else
 			store = words[i];
 	}
-	if (!pattern.depth || pattern.depth > DEPTH_MAX)
+	if (!pattern.depth || pattern.depth > DEPTH_MAX ||
+	    pattern.range < BLOCK)
 		return 2;
 	if (!strcmp(words[0], "raw")) {
 		open_raw(&side, words[1], pattern.depth);

@@ -45,10 +45,10 @@ appears() { until_true "on its console, '$1'" shows "$1"; }
 
 typed() { # what is typed; vmsnap console ends with nobody to read it
 	mark
-	printf '%s\n' "$1" |
-		timeout 1 vmsnap console "$machine" >/dev/null 2>&1
+	printf '%s\n' "$1" | type_at
 	:
 } 2>/dev/null
+type_at() { timeout 1 vmsnap console "$machine" >/dev/null 2>&1; }
 
 # A shell that neither echoes nor prompts, so that its output is what is said.
 logged_in() {

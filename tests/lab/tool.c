@@ -9,8 +9,9 @@
  *	                       standard output
  *	rate FILE read|write COUNT DEPTH STEP RANGE
  *	                       requests of 4 KiB past the page cache, STEP bytes
- *	                       apart, beginning anew at RANGE, as image_bench
- *	                       does it; prints requests a second
+ *	                       apart, beginning anew at RANGE (STEP 0: at random
+ *	                       places), as image_bench does it; prints requests
+ *	                       a second
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -122,13 +123,25 @@ static double now(void)
 	return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
 }
 
+static uint64_t next_offset(const struct pattern *pattern, uint64_t offset,
+			    uint64_t *random)
+{
+	if (!pattern->step) {
+		*random = *random * 6364136223846793005ULL +
+			  1442695040888963407ULL;
+		return (*random >> 20) % (pattern->range / BLOCK) * BLOCK;
+	}
+	offset += pattern->step;
+	return offset + BLOCK > pattern->range ? 0 : offset;
+}
+
 static double drive(int fd, const struct pattern *pattern)
 {
 	struct iocb slots[DEPTH_MAX] = { 0 }, *unused[DEPTH_MAX];
 	struct io_event done[DEPTH_MAX];
 	unsigned begun = 0, finished = 0, idle = pattern->depth;
 	aio_context_t context = 0;
-	uint64_t offset = 0;
+	uint64_t offset = 0, random = 1;
 	double start;
 
 	if (syscall(SYS_io_setup, DEPTH_MAX, &context) < 0)
@@ -157,9 +170,7 @@ static double drive(int fd, const struct pattern *pattern)
 			slot->aio_data = (uintptr_t)slot;
 			batch[n++] = slot;
 			begun++;
-			offset += pattern->step;
-			if (offset + BLOCK > pattern->range)
-				offset = 0;
+			offset = next_offset(pattern, offset, &random);
 		}
 		if (n && syscall(SYS_io_submit, context, n, batch) != n)
 			die("io_submit");

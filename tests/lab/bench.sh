@@ -1,0 +1,101 @@
+# SPDX-License-Identifier: Apache-2.0
+# On level 1: our machine and QEMU's beside each other, on the same KVM, disks
+# and clock: from start to the login prompt, and 4 KiB requests at random
+# places of a disk. tests/lab/bench starts it.
+. /files/lib.sh
+machine=ours
+sheet=/results/figures # one line a figure: what, value
+size=268435456
+count=${COUNT:-6000}
+kernel_words="root=UUID=76d5b9a2-0a53-4c0b-9a56-2f6f6c3f0003 ro console=ttyS0"
+kernel_words="$kernel_words systemd.show_status=0"
+
+figure() {
+	echo "== $(at) $1: $2"
+	echo "$1	$2" >>$sheet
+}
+
+since() { awk -v from="$1" '{ printf "%.1f", $1 - from }' /proc/uptime; }
+
+# The second disk begins with the tool.
+fetch_tool() {
+	on_guest "head -c $(stat -c %s /files/tool) /dev/vdb >/tmp/tool
+		chmod +x /tmp/tool" || fail "the tool does not get there"
+}
+
+guest_rates() { # WHAT DEVICE
+	local depth op
+	for depth in 1 16 64; do
+		for op in read write; do
+			figure "$1, $op, depth $depth" "$(on_guest \
+				"/tmp/tool rate $2 $op $count $depth 0 $size")"
+		done
+	done
+}
+
+bare_rates() { # WHAT KIND FILE
+	local depth op
+	for depth in 1 16 64; do
+		for op in read write; do
+			figure "$1, $op, depth $depth" "$(
+				image_bench ops "$2" "$3" $op $count $depth 0 \
+					$size | sed 's/.*"seconds": \([0-9.]*\).*/\1/' |
+					awk -v n=$count '{ printf "%.0f", n / $1 }')"
+		done
+	done
+}
+
+# Written once, so that nothing is a hole; then it is in the page cache of all.
+vmsnap image create /lab/disk.vsi --size $size || exit 1
+image_bench ops image /lab/disk.vsi write $((size / 4096)) 64 4096 $size >/dev/null
+dd if=/dev/urandom of=/lab/disk.raw bs=1M count=$((size >> 20)) 2>/dev/null
+truncate -s 1M /tmp/tool.raw
+dd if=/files/tool of=/tmp/tool.raw conv=notrunc 2>/dev/null
+sync
+
+bare_rates "image API" image /lab/disk.vsi
+bare_rates "raw file" raw /lab/disk.raw
+
+# ---- ours ----
+begun=$(at)
+vmsnap run $machine --kernel /files/vmlinuz --initrd /files/guest-initrd \
+	--append "$kernel_words" --memory 512M --disk /dev/vda \
+	--disk /tmp/tool.raw --disk /lab/disk.vsi --disk /lab/disk.raw \
+	--in-place || exit 1
+seen=0
+appears 'login: $'
+figure "ours, start to login prompt, s" "$(since "$begun")"
+logged_in
+fetch_tool
+guest_rates "ours, image" /dev/vdc
+guest_rates "ours, raw file" /dev/vdd
+typed 'poweroff -f'
+until is_in $machine stopped; do sleep 0.3; done
+
+# ---- QEMU's, with what makes it fast ----
+log() { echo /tmp/qemu.log; }
+is_in() { [ -d "/proc/$qemu" ]; }
+type_at() { timeout 1 nc 127.0.0.1 4444 >/dev/null 2>&1; }
+disk() {
+	echo "-drive file=$1,if=none,id=$2,format=raw,cache=writeback,aio=io_uring
+		-device virtio-blk-pci,drive=$2,iothread=io"
+}
+begun=$(at)
+: >/tmp/qemu.log
+qemu-system-x86_64 -L /usr/share/seabios -L /usr/share/qemu -accel kvm \
+	-cpu host -M q35 -m 512 -nodefaults -display none -no-reboot \
+	-chardev socket,id=con,host=127.0.0.1,port=4444,server=on,wait=off,logfile=/tmp/qemu.log \
+	-serial chardev:con -object iothread,id=io -device virtio-rng-pci \
+	-kernel /files/vmlinuz -initrd /files/guest-initrd \
+	-append "$kernel_words" $(disk /dev/vda a) $(disk /tmp/tool.raw b) \
+	$(disk /lab/disk.raw c) >/tmp/qemu.out 2>&1 &
+qemu=$!
+seen=0
+appears 'login: $'
+figure "QEMU, start to login prompt, s" "$(since "$begun")"
+logged_in
+on_guest "dmesg --level=emerg,alert,crit,err,warn" >/results/qemu-complaints
+fetch_tool
+guest_rates "QEMU, raw file" /dev/vdc
+typed 'poweroff -f'
+wait $qemu

@@ -25,6 +25,7 @@
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
+#include <sys/sysinfo.h>
 #include <sys/wait.h>
 
 #include "kvm-agent/sandbox/private.h"
@@ -282,6 +283,14 @@ static void do_eventfd(void)
 	syscall(SYS_eventfd2, 0, 0);
 }
 
+/* The library's qsort() does, with as many as a large discard gives up. */
+static void do_memory(void)
+{
+	struct sysinfo info;
+
+	syscall(SYS_sysinfo, &info);
+}
+
 /* Refused in a way that those who ask can live with. */
 static void do_new_ring(void)
 {
@@ -307,6 +316,7 @@ static const struct {
 	{ "KVM_CREATE_VM", do_create_vm, BIT(CONTROL) },
 	{ "KVM_SIGNAL_MSI", do_interrupt, BIT(CONTROL) | BIT(VCPU) | BIT(IO) },
 	{ "io_uring_enter", do_ring, BIT(CONTROL) | BIT(IO) | BIT(IMAGE) },
+	{ "sysinfo", do_memory, BIT(CONTROL) | BIT(IO) | BIT(IMAGE) },
 	{ "a thread", do_thread, BIT(CONTROL) | BIT(IO) },
 	{ "accept", do_accept, BIT(CONTROL) | BIT(IO) },
 	{ "eventfd", do_eventfd, BIT(CONTROL) },

@@ -44,6 +44,12 @@ static void log_line(void *arg, const char *text)
 	fprintf(stderr, "vmsnap-keeper: %s\n", text);
 }
 
+/* A store that is away for a week fills no disk with words about it. */
+static bool is_worth_telling(const struct watcher *watcher)
+{
+	return watcher->start <= 16 || is_power_of_two(watcher->start);
+}
+
 /* ---- the server ---- */
 
 static int give_secret(void *arg, char **out, size_t *size, struct err *err)
@@ -157,7 +163,8 @@ static void __attribute__((noreturn)) server_main(struct watcher *watcher)
 	r = serve(watcher, &err);
 	if (!r)
 		exit(SERVER_ENDED);
-	log_line(NULL, err.text);
+	if (is_worth_telling(watcher))
+		log_line(NULL, err.text);
 	if (!atomic_load(watcher->was_ready))
 		dprintf(watcher->options->ready, "%d %s\n", r, err.text);
 	exit(r == -EKEYREJECTED || r == -ESTALE ? SERVER_CANT : SERVER_FAILED);
@@ -291,7 +298,8 @@ static bool start_again(struct watcher *watcher, int status, uint64_t ran_ms,
 		return false;
 	if (ran_ms >= STEADY_MS)
 		*retry_ms = 0;
-	tell_end(status, *retry_ms);
+	if (is_worth_telling(watcher))
+		tell_end(status, *retry_ms);
 	if (*retry_ms && await_signal(*retry_ms) == SIGTERM)
 		return false;
 	*retry_ms = max_u64(RETRY_MIN_MS, min_u64(2 * *retry_ms, RETRY_MAX_MS));

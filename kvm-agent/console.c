@@ -87,6 +87,8 @@ static void write_log(struct console *console, const uint8_t *data, size_t size)
 		return;
 	if (write_all(console->log, data, size, console->log_size))
 		console->log_size += size;
+	else
+		(void)!ftruncate(console->log, (off_t)console->log_size);
 	if (console->log_size > CONSOLE_LOG_MAX)
 		halve_log(console);
 }

@@ -36,11 +36,9 @@ struct board_options {
 	unsigned disk_count;
 	/* The host's end of virtio-console; NULL: there is no such device. */
 	struct agent_port *agent_port;
-	/* Stays the caller's, and outlives it, as the hooks; NULL: there is no
-	 * network. */
-	struct net_backend *net;
-	uint8_t mac[NET_MAC_SIZE];
-	struct net_hooks *net_hooks;
+	/* The backend stays the caller's, and outlives it, as the hooks; NULL:
+	 * there is no network. */
+	struct net_options net;
 };
 
 /* Which failures of a disk have been told. */

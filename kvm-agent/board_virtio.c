@@ -95,10 +95,9 @@ int board_make_net(struct board *board, struct err *err)
 	const struct board_options *options = board->options;
 	int r;
 
-	if (!options->net)
+	if (!options->net.backend)
 		return 0;
-	r = net_init(&board->net, 0, &board->virtio_host, options->net,
-		     options->mac, options->net_hooks, err);
+	r = net_init(&board->net, 0, &board->virtio_host, &options->net, err);
 	return r == 0 ? attach(board, &board->net.virtio, err) : r;
 }
 

@@ -94,9 +94,9 @@ static const char help[] =
 	"For vmsnap run, which opens these (spec/machine.md):\n"
 	"  --name NAME --control-fd N --console-fd N --log-fd N --end-fd N\n"
 	"  --lock-fd N --ready-fd N --agent-fd N --foreground\n"
-	"  --net-tap-fd N | --net-passt-fd N, --net-mac ADDRESS\n"
 	"  --keeper DIR --grants-fd N: what holds the store of images that stand "
 	"on one\n"
+	"  --net-tap-fd N | --net-passt-fd N, --net-mac ADDRESS, --net-mtu N\n"
 	"\n"
 	"Exit status: 0 switched off, 1 failed or crashed, 2 usage, 4 no such "
 	"file,\n5 a disk is in use, 6 this host can't (no KVM, no right to it, "
@@ -200,6 +200,7 @@ enum {
 	OPTION_NET_MAC,
 	OPTION_KEEPER,
 	OPTION_GRANTS,
+	OPTION_NET_MTU,
 };
 
 /* The guest agent's port, and the virtio-console that it is on. */
@@ -248,6 +249,9 @@ static int parse_option(struct agent *agent, int option, struct err *err)
 		return parse_fd(optarg, &agent->net_options.passt, err);
 	case OPTION_NET_MAC:
 		agent->net_options.mac = optarg;
+		return 0;
+	case OPTION_NET_MTU:
+		agent->net_options.mtu = optarg;
 		return 0;
 	case 'k':
 		agent->kernel = optarg;
@@ -310,6 +314,7 @@ static int parse(struct agent *agent, int argc, char **argv, struct err *err)
 		{ "net-mac", required_argument, NULL, OPTION_NET_MAC },
 		{ "keeper", required_argument, NULL, OPTION_KEEPER },
 		{ "grants-fd", required_argument, NULL, OPTION_GRANTS },
+		{ "net-mtu", required_argument, NULL, OPTION_NET_MTU },
 		{ "foreground", no_argument, NULL, 'f' },
 		{ "help", no_argument, NULL, 'h' },
 		{ "version", no_argument, NULL, 'v' },
@@ -759,7 +764,7 @@ int main(int argc, char **argv)
 		.initrd_fd = -1,
 		.grants_fd = -1,
 		.fds = { -1, -1, -1, -1, -1, -1 },
-		.net_options = { -1, -1, NULL },
+		.net_options = { -1, -1, NULL, NULL },
 		.signals = { .fd = -1 },
 	};
 	int r;

@@ -59,6 +59,20 @@ static int parse_mac(const char *text, uint8_t mac[NET_MAC_SIZE],
 	return 0;
 }
 
+static int parse_mtu(const char *text, uint16_t *out, struct err *err)
+{
+	unsigned mtu = 0;
+	char rest;
+
+	if (text && (strspn(text, "0123456789") != strlen(text) ||
+		     sscanf(text, "%5u%c", &mtu, &rest) != 1 ||
+		     mtu < NET_MTU_MIN || mtu > UINT16_MAX))
+		return err_set(err, -EINVAL, "--net-mtu: from %u to %u",
+			       NET_MTU_MIN, UINT16_MAX);
+	*out = (uint16_t)mtu;
+	return 0;
+}
+
 static int open_backend(struct network *network,
 			struct network_options *options, struct err *err)
 {
@@ -67,8 +81,8 @@ static int open_backend(struct network *network,
 	/* Children have nothing to do with it. */
 	if (fcntl(tap >= 0 ? tap : passt, F_SETFD, FD_CLOEXEC) < 0)
 		return err_sys(err, -errno, "the network");
-	return tap >= 0 ? net_tap_new(&network->backend, tap, err)
-			: net_passt_new(&network->backend, passt, err);
+	return tap >= 0 ? net_tap_new(&network->device.backend, tap, err)
+			: net_passt_new(&network->device.backend, passt, err);
 }
 
 int network_open(struct network *network, struct network_options *options,
@@ -83,12 +97,15 @@ int network_open(struct network *network, struct network_options *options,
 	if (options->tap >= 0 && options->passt >= 0)
 		return err_set(err, -EINVAL,
 			       "--net-tap-fd or --net-passt-fd, not both");
-	r = parse_mac(options->mac, network->mac, err);
+	r = parse_mac(options->mac, network->device.mac, err);
+	if (r == 0)
+		r = parse_mtu(options->mtu, &network->device.mtu, err);
 	if (r == 0)
 		r = open_backend(network, options, err);
 	if (r < 0)
 		return r;
 	network->hooks.link = link_changed;
+	network->device.hooks = &network->hooks;
 	network->control = control;
 	network->work.run = tell;
 	network->told = told;
@@ -99,17 +116,15 @@ int network_open(struct network *network, struct network_options *options,
 
 void network_connect(struct network *network, struct board_options *board)
 {
-	board->net = network->backend;
-	memcpy(board->mac, network->mac, sizeof(board->mac));
-	board->net_hooks = &network->hooks;
+	board->net = network->device;
 }
 
 void network_close(struct network *network)
 {
-	if (!network->backend)
+	if (!network->device.backend)
 		return;
 	loop_cancel(network->control, &network->work);
-	net_backend_free(network->backend);
-	network->backend = NULL;
+	net_backend_free(network->device.backend);
+	network->device.backend = NULL;
 	pthread_mutex_destroy(&network->lock);
 }

@@ -12,12 +12,11 @@
 
 struct network_options {
 	int tap, passt; /* descriptors, taken over; -1: not this one */
-	const char *mac;
+	const char *mac, *mtu;
 };
 
 struct network {
-	struct net_backend *backend; /* NULL: there is none */
-	uint8_t mac[NET_MAC_SIZE];
+	struct net_options device; /* backend NULL: there is none */
 	struct net_hooks hooks;
 	struct loop *control;
 	struct loop_work work;

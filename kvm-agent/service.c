@@ -114,7 +114,7 @@ static void on_status(void *arg, struct control_status *out)
 			(uint64_t)(time_monotonic_ns() - service->start_ns),
 		.cpu_ns = cpu_ns(),
 	};
-	out->has_net = board->options->net;
+	out->has_net = board->options->net.backend;
 	if (out->has_net)
 		net_count(&board->net, &out->net, &out->net_up);
 	if (waits)

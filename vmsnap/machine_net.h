@@ -18,8 +18,9 @@ int machine_net_check(const struct vms_machine_net *net, struct err *err);
 
 struct machine_net {
 	int fd; /* the agent's end: a tap, or a socket with passt; -1: none */
-	pid_t passt; /* not yet known to have started; 0: none */
-	int words;   /* what it says, a file */
+	unsigned mtu; /* of a tap; 0: not known */
+	pid_t passt;  /* not yet known to have started; 0: none */
+	int words;    /* what it says, a file */
 };
 
 /*

@@ -31,6 +31,7 @@
 #define WORDS_MAX      (16 + 2 * VMS_NET_FORWARDS_MAX)
 #define PORTS_TRIES    20u
 #define PORTS_PAUSE_NS 50000000
+#define MTU_MIN        68
 #define SAID_MAX       4096
 #define TAP_FLAGS      (IFF_TAP | IFF_NO_PI | IFF_VNET_HDR)
 
@@ -63,6 +64,19 @@ static int no_tap(const char *name, int code, struct err *err)
 	default:
 		return err_sys(err, -ENONET, "the interface '%s'", name);
 	}
+}
+
+/* The guest's frames are as long as the host takes them; 0: not known. */
+static unsigned mtu_of(const char *name)
+{
+	autofd int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	struct ifreq request = { 0 };
+
+	memcpy(request.ifr_name, name, strlen(name));
+	if (fd < 0 || ioctl(fd, SIOCGIFMTU, &request) < 0 ||
+	    request.ifr_mtu < MTU_MIN || request.ifr_mtu > UINT16_MAX)
+		return 0;
+	return (unsigned)request.ifr_mtu;
 }
 
 static int open_tap(const char *name, struct err *err)
@@ -257,6 +271,7 @@ int machine_net_open(struct machine_net *out, const struct vms_machine_net *net,
 					  : start_passt(out, net, err);
 	case VMS_NET_TAP:
 		out->fd = open_tap(net->interface, err);
+		out->mtu = mtu_of(net->interface);
 		return out->fd < 0 ? out->fd : 0;
 	}
 	return -EINVAL;

@@ -53,7 +53,7 @@ struct start {
 	struct machine_net net; /* its descriptor is among them */
 	const char *words[WORDS_MAX];
 	unsigned word_count;
-	char memory[32], cpus[16], numbers[FD_COUNT][8];
+	char memory[32], cpus[16], mtu[16], numbers[FD_COUNT][8];
 	char folder[PATH_MAX]; /* the machine's directory */
 };
 
@@ -116,6 +116,10 @@ static void make_words(struct start *start)
 		add(start, "--net-mac", machine->net.mac);
 	if (start->keeper)
 		add(start, "--keeper", vms_keeper_agents(start->keeper));
+	if (start->net.mtu) {
+		snprintf(start->mtu, sizeof(start->mtu), "%u", start->net.mtu);
+		add(start, "--net-mtu", start->mtu);
+	}
 	for (int i = FD_CONTROL; i < FD_COUNT; i++) {
 		const char *option = fd_options[i];
 

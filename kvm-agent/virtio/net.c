@@ -22,6 +22,7 @@
 
 #define F_CSUM        (1ULL << 0)
 #define F_GUEST_CSUM  (1ULL << 1)
+#define F_MTU         (1ULL << 3)
 #define F_MAC         (1ULL << 5)
 #define F_GUEST_TSO4  (1ULL << 7)
 #define F_GUEST_TSO6  (1ULL << 8)
@@ -39,9 +40,9 @@
 /* virtio 1.x, 5.1.4 */
 struct net_config {
 	uint8_t mac[NET_MAC_SIZE];
-	le16 status;
+	le16 status, queue_pairs, mtu;
 };
-_Static_assert(sizeof(struct net_config) == 8, "virtio 1.x, 5.1.4");
+_Static_assert(sizeof(struct net_config) == 12, "virtio 1.x, 5.1.4");
 
 static struct net *net_of(struct virtio *virtio)
 {
@@ -399,6 +400,8 @@ static void config_read(struct virtio *virtio, void *config)
 	const struct net *net = net_of(virtio);
 	struct net_config fields = {
 		.status = le16_make(net->link == NET_UP ? STATUS_LINK_UP : 0),
+		.queue_pairs = le16_make(1),
+		.mtu = le16_make(net->mtu),
 	};
 
 	memcpy(fields.mac, net->mac, sizeof(fields.mac));
@@ -428,6 +431,7 @@ static void reset(struct virtio *virtio)
 
 struct net_state {
 	uint8_t mac[NET_MAC_SIZE];
+	uint16_t mtu;
 	uint8_t told_up;
 };
 
@@ -436,6 +440,7 @@ static void save(struct virtio *virtio, struct state_writer *out)
 	const struct net *net = net_of(virtio);
 
 	section_put_bytes(out, net->mac, sizeof(net->mac));
+	section_put_u16(out, net->mtu);
 	section_put_u8(out, net->told_up);
 }
 
@@ -445,6 +450,7 @@ static void take(struct virtio *virtio, struct section_reader *in, void *state)
 
 	(void)virtio;
 	section_get_bytes(in, fields->mac, sizeof(fields->mac));
+	fields->mtu = section_get_u16(in);
 	fields->told_up = section_get_u8(in);
 }
 
@@ -453,7 +459,8 @@ static int check(struct virtio *virtio, const void *state, struct err *err)
 	const struct net_state *fields = state;
 
 	(void)virtio;
-	if (fields->told_up > 1 || fields->mac[0] & 1)
+	if (fields->told_up > 1 || fields->mac[0] & 1 ||
+	    (fields->mtu && fields->mtu < NET_MTU_MIN))
 		return err_set(err, -EBADMSG,
 			       "the saved network device can't be");
 	return 0;
@@ -465,6 +472,9 @@ static void apply(struct virtio *virtio, const void *state)
 	struct net *net = net_of(virtio);
 
 	memcpy(net->mac, fields->mac, sizeof(net->mac));
+	/* What the driver was told holds; what nobody told, is the host's. */
+	if (net->mtu && fields->mtu)
+		net->mtu = fields->mtu;
 	net->told_up = fields->told_up;
 }
 
@@ -486,19 +496,22 @@ static const struct virtio_class net_class = {
 };
 
 int net_init(struct net *net, unsigned instance, const struct virtio_host *host,
-	     struct net_backend *backend, const uint8_t mac[NET_MAC_SIZE],
-	     struct net_hooks *hooks, struct err *err)
+	     const struct net_options *options, struct err *err)
 {
+	struct net_backend *backend = options->backend;
 	uint64_t features = F_MAC | F_STATUS | F_MERGE;
 	int r;
 
 	*net = (struct net){
 		.backend = backend,
-		.hooks = hooks,
+		.hooks = options->hooks,
 		.watch = { backend->fd, 0, backend_ready, net },
+		.mtu = options->mtu,
 		.told_up = true,
 	};
-	memcpy(net->mac, mac, sizeof(net->mac));
+	memcpy(net->mac, options->mac, sizeof(net->mac));
+	if (net->mtu)
+		features |= F_MTU;
 	if (backend->ops->set_offloads)
 		features |= F_OFFLOADS;
 	r = virtio_init(&net->virtio, &net_class, instance, host, features, 2,

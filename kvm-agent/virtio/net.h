@@ -15,6 +15,7 @@
 
 #define NET_MAC_SIZE   6u
 #define NET_QUEUE_SIZE 256u
+#define NET_MTU_MIN    68u
 
 struct net_hooks {
 	/* With the device's lock held, by the I/O thread: it only notes it.
@@ -41,6 +42,7 @@ struct net {
 
 	/* With virtio.lock. */
 	uint8_t mac[NET_MAC_SIZE];
+	uint16_t mtu; /* 0: it is not known */
 	enum net_link link;
 	bool told_up; /* what the driver has been told of the link */
 	bool offloads_due;
@@ -52,10 +54,16 @@ struct net {
 	struct virtqueue_used used[NET_QUEUE_SIZE];
 };
 
-/* Backend and hooks stay the caller's, and outlive it; hooks may be NULL. */
+struct net_options {
+	struct net_backend *backend;
+	uint8_t mac[NET_MAC_SIZE];
+	uint16_t mtu;            /* NET_MTU_MIN or more; 0: it is not known */
+	struct net_hooks *hooks; /* or NULL */
+};
+
+/* Backend and hooks stay the caller's, and outlive it. */
 int net_init(struct net *net, unsigned instance, const struct virtio_host *host,
-	     struct net_backend *backend, const uint8_t mac[NET_MAC_SIZE],
-	     struct net_hooks *hooks, struct err *err);
+	     const struct net_options *options, struct err *err);
 void net_release(struct net *net);
 
 /* Any thread. */

@@ -39,14 +39,15 @@ static void also(struct bytes_guest *guest)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-	static const uint8_t mac[NET_MAC_SIZE] = { 0x52, 0x54 };
+	const struct net_options options = { .backend = &fake.backend,
+					     .mac = { 0x52, 0x54 },
+					     .mtu = 1500 };
 	struct bytes_guest guest = { 0 };
 	static struct net net;
 
 	bytes_begin(&guest);
 	net_fake_init(&fake, !size || data[size - 1] & 1);
-	must(net_init(&net, 0, &guest.guest.host, &fake.backend, mac, NULL,
-		      NULL) == 0);
+	must(net_init(&net, 0, &guest.guest.host, &options, NULL) == 0);
 	bytes_run(&guest, &net.virtio, data, size, also);
 	net_release(&net);
 	net_fake_release(&fake);

@@ -25,6 +25,7 @@
 
 #define F_CSUM       (1u << 0)
 #define F_GUEST_CSUM (1u << 1)
+#define F_MTU        (1u << 3)
 #define F_MAC        (1u << 5)
 #define F_MERGE      (1u << 15)
 #define F_STATUS     (1u << 16)
@@ -415,13 +416,16 @@ static bool address(const struct start_info *info, const char *name,
 static void find(void)
 {
 	CHECK(card_find(&card, 1, 0,
-			F_CSUM | F_GUEST_CSUM | F_MAC | F_MERGE | F_STATUS));
+			F_CSUM | F_GUEST_CSUM | F_MTU | F_MAC | F_MERGE |
+				F_STATUS));
 	CHECK(card.features & F_MAC && card.features & F_MERGE &&
 	      card.features & F_STATUS);
 	for (unsigned i = 0; i < 6; i++)
 		mac[i] = mmio_read8(card.own + i);
 	say("mac %x:%x:%x:%x:%x:%x", mac[0], mac[1], mac[2], mac[3], mac[4],
 	    mac[5]);
+	if (card.features & F_MTU)
+		say("mtu %u", mmio_read16(card.own + 10));
 	say(card.features & F_CSUM ? "with offloads" : "without offloads");
 	for (unsigned i = 0; i < CARD_QUEUE_SIZE; i++)
 		offer(i);

@@ -145,6 +145,7 @@ expect 0 run -q web --kernel "$elf" --memory 16M --net tap=tap0 \
 	--append 'ip=10.77.0.2 gateway=10.77.0.1 call=9'
 until_true log_has web up
 log_has web 'mac 52:54:0:aa:0:1' || fail "another address"
+log_has web 'mtu 9000' || fail "another MTU than its interface's"
 log_has web 'with offloads' || fail "no offloads"
 expect 5 run -q two --kernel "$elf" --memory 16M --net tap=tap0
 errs "interface 'tap0' is another machine's"

@@ -72,7 +72,7 @@ static void *send_back(void *arg)
 
 static struct rig *start(void)
 {
-	static const uint8_t mac[NET_MAC_SIZE] = { 0x52, 0x54 };
+	struct net_options options = { .mac = { 0x52, 0x54 } };
 	struct rig *rig = test_calloc(1, sizeof(*rig));
 	int ends[2];
 
@@ -81,8 +81,8 @@ static struct rig *start(void)
 	rig->peer = ends[1];
 	ok(net_passt_new(&rig->backend, ends[0], &err));
 	ok(guest_init(&rig->guest, &err));
-	ok(net_init(&rig->net, 0, &rig->guest.host, rig->backend, mac, NULL,
-		    &err));
+	options.backend = rig->backend;
+	ok(net_init(&rig->net, 0, &rig->guest.host, &options, &err));
 	rig->sending = guest_pages(&rig->guest, 4 * FRAMES);
 	rig->receiving = guest_pages(&rig->guest, BUFFERS);
 	ok(driver_find(&rig->driver, &rig->guest, 1));

@@ -21,6 +21,7 @@
 #define GUEST_CSUM (1ULL << 1)
 #define GUEST_TSO4 (1ULL << 7)
 #define HOST_TSO4  (1ULL << 11)
+#define MTU        (1ULL << 3)
 #define MERGE      (1ULL << 15)
 #define LINK       (1ULL << 16)
 
@@ -59,12 +60,15 @@ static void link_changed(struct net_hooks *hooks, bool up, const char *why)
 static struct rig *start_over(bool has_offloads, uint64_t features)
 {
 	struct rig *rig = test_calloc(1, sizeof(*rig));
+	struct net_options options = { .backend = &rig->fake.backend,
+				       .mtu = has_offloads ? 1400 : 0,
+				       .hooks = &rig->hooks };
 
 	rig->hooks.link = link_changed;
 	net_fake_init(&rig->fake, has_offloads);
 	ok(guest_init(&rig->guest, &err));
-	ok(net_init(&rig->net, 0, &rig->guest.host, &rig->fake.backend, mac,
-		    &rig->hooks, &err));
+	memcpy(options.mac, mac, sizeof(mac));
+	ok(net_init(&rig->net, 0, &rig->guest.host, &options, &err));
 	rig->data = guest_pages(&rig->guest, 64);
 	ok(driver_find(&rig->driver, &rig->guest, 1));
 	if (features)
@@ -166,6 +170,8 @@ static void test_config(void **state)
 	assert_int_equal(driver_config(&rig->driver, 6, 2), 1);
 	assert_true(rig->driver.features & HOST_TSO4);
 	assert_true(rig->driver.features & GUEST_CSUM);
+	assert_true(rig->driver.features & MTU);
+	assert_int_equal(driver_config(&rig->driver, 10, 2), 1400);
 	finish(rig);
 	/* What has no offloads offers none, but merges. */
 	rig = start_over(false, ALL);
@@ -173,6 +179,8 @@ static void test_config(void **state)
 				 (CSUM | GUEST_CSUM | GUEST_TSO4 | HOST_TSO4),
 			 0);
 	assert_true(rig->driver.features & MERGE);
+	assert_false(rig->driver.features & MTU);
+	assert_int_equal(driver_config(&rig->driver, 10, 2), 0);
 	finish(rig);
 }
 
@@ -582,6 +590,7 @@ static void test_gone(void **state)
 static void test_hangs_up(void **state)
 {
 	struct rig *rig = test_calloc(1, sizeof(*rig));
+	struct net_options options = { .hooks = &rig->hooks };
 	struct net_backend *backend;
 	int ends[2];
 
@@ -591,8 +600,8 @@ static void test_hangs_up(void **state)
 	ok(net_passt_new(&backend, ends[0], &err));
 	rig->hooks.link = link_changed;
 	ok(guest_init(&rig->guest, &err));
-	ok(net_init(&rig->net, 0, &rig->guest.host, backend, mac, &rig->hooks,
-		    &err));
+	options.backend = backend;
+	ok(net_init(&rig->net, 0, &rig->guest.host, &options, &err));
 	guest_settle(&rig->guest);
 	assert_int_equal(rig->net.watch.events, 0);
 	close(ends[1]);
@@ -672,6 +681,7 @@ static void test_state(void **state)
 	save(rig, &first);
 	/* Into one of another address, whose host has gone meanwhile. */
 	other->net.mac[5] = 99;
+	other->net.mtu = 9000;
 	memcpy(guest_at(&other->guest, 0), guest_at(&rig->guest, 0), GUEST_RAM);
 	virtio_quiesce(&other->net.virtio, quiet, &is_quiet);
 	other->fake.gone = true;
@@ -718,6 +728,11 @@ static void test_state_refused(void **state)
 	assert_int_equal(restore(plain, &saved), -EBADMSG);
 	state_release(&saved);
 	rig->net.mac[0] = 0x53;
+	save(rig, &saved);
+	assert_int_equal(restore(rig, &saved), -EBADMSG);
+	state_release(&saved);
+	rig->net.mac[0] = 0x52;
+	rig->net.mtu = 67;
 	save(rig, &saved);
 	assert_int_equal(restore(rig, &saved), -EBADMSG);
 	state_release(&saved);

@@ -20,13 +20,14 @@ struct machine_net {
 	int fd; /* the agent's end: a tap, or a socket with passt; -1: none */
 	unsigned mtu; /* of a tap; 0: not known */
 	pid_t passt;  /* not yet known to have started; 0: none */
-	int words;    /* what it says, a file */
+	int words;    /* what it says, a pipe */
 };
 
 /*
- * Opens the interface, or begins to start passt; one that is to take ports of
- * the host's is ready then, so that no guest runs where they are taken. -ENONET: this host has no such
- * network now, and what to do about it; -EBUSY: another one uses it.
+ * Opens the interface, or begins to start passt; one that may well fail (it
+ * takes ports, or finds no way out) is ready then: no guest runs in vain.
+ * -ENONET: this host has no such network now, and what to do about it; -EBUSY:
+ * another one uses it.
  */
 int machine_net_open(struct machine_net *out, const struct vms_machine_net *net,
 		     struct err *err);

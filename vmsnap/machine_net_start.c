@@ -7,8 +7,7 @@
  * passt gets one end of a pair of sockets and the agent the other: so it serves
  * this machine alone, and ends with it, whoever of the two goes first. It goes
  * into the background once it is ready; until then it is our child and its exit
- * status tells. What it says is kept in a file without a name, so that it never
- * waits for us.
+ * status tells. What it says goes to a pipe that never makes it wait.
  */
 #include "vmsnap/machine_net.h"
 
@@ -20,7 +19,6 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/ioctl.h>
-#include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -141,14 +139,16 @@ static int start_passt(struct machine_net *out,
 		       const struct vms_machine_net *net, struct err *err)
 {
 	const char *words[WORDS_MAX];
-	autofd int ours = -1, its = -1;
+	autofd int ours = -1, its = -1, said = -1;
 	int ends[2];
 	pid_t child;
 
 	make_words(net, words);
-	out->words = memfd_create(PASST, MFD_CLOEXEC);
-	if (out->words < 0 ||
-	    socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) < 0)
+	if (pipe2(ends, O_CLOEXEC | O_NONBLOCK) < 0)
+		return err_sys(err, -errno, "a pipe for passt");
+	out->words = ends[0];
+	said = ends[1];
+	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) < 0)
 		return err_sys(err, -errno, "a socket for passt");
 	ours = ends[0];
 	its = ends[1];
@@ -156,7 +156,7 @@ static int start_passt(struct machine_net *out,
 	if (child < 0)
 		return err_sys(err, -errno, "can't start passt");
 	if (!child)
-		run_passt(its, out->words, words);
+		run_passt(its, said, words);
 	out->passt = child;
 	out->fd = fd_steal(&ours);
 	return 0;
@@ -166,7 +166,7 @@ static int start_passt(struct machine_net *out,
 static void last_words(int fd, char out[ERR_TEXT_MAX])
 {
 	char said[SAID_MAX];
-	ssize_t size = pread(fd, said, sizeof(said) - 1, 0);
+	ssize_t size = read(fd, said, sizeof(said) - 1);
 	char *line = said;
 
 	while (size > 0 && said[size - 1] == '\n')
@@ -206,20 +206,7 @@ int machine_net_await(struct machine_net *net, struct err *err)
 		       *words ? words : "it did not say why");
 }
 
-/* ---- all of it ---- */
-
-void machine_net_release(struct machine_net *net)
-{
-	if (net->passt) {
-		kill(net->passt, SIGKILL);
-		(void)wait_passt(net);
-	}
-	if (net->fd >= 0)
-		close(net->fd);
-	if (net->words >= 0)
-		close(net->words);
-	*net = (struct machine_net){ .fd = -1, .words = -1 };
-}
+/* ---- what a host has ---- */
 
 static bool can_run(const char *name)
 {
@@ -237,47 +224,6 @@ static bool can_run(const char *name)
 	}
 	return false;
 }
-
-/* A port may still be that of a passt that is about to end, of the machine's
- * last life: it gets a moment for it. */
-static int start_with_ports(struct machine_net *out,
-			    const struct vms_machine_net *net, struct err *err)
-{
-	const struct timespec pause = { .tv_nsec = PORTS_PAUSE_NS };
-	int r;
-
-	for (unsigned i = 0; i < PORTS_TRIES; i++) {
-		if (i)
-			nanosleep(&pause, NULL);
-		machine_net_release(out);
-		r = start_passt(out, net, err);
-		if (!r)
-			r = machine_net_await(out, err);
-		if (r != -ENONET || !can_run(PASST))
-			break;
-	}
-	return r;
-}
-
-int machine_net_open(struct machine_net *out, const struct vms_machine_net *net,
-		     struct err *err)
-{
-	*out = (struct machine_net){ .fd = -1, .words = -1 };
-	switch (net->kind) {
-	case VMS_NET_NONE:
-		return 0;
-	case VMS_NET_USER:
-		return net->forward_count ? start_with_ports(out, net, err)
-					  : start_passt(out, net, err);
-	case VMS_NET_TAP:
-		out->fd = open_tap(net->interface, err);
-		out->mtu = mtu_of(net->interface);
-		return out->fd < 0 ? out->fd : 0;
-	}
-	return -EINVAL;
-}
-
-/* ---- what a host has ---- */
 
 /* IPv4: interface, destination, ... */
 static bool is_default4(const char *line)
@@ -324,4 +270,57 @@ int vms_net_user_check(struct err *err)
 		return err_set(err, -ENONET,
 			       "this host has no default route to share");
 	return 0;
+}
+
+/* ---- all of it ---- */
+
+void machine_net_release(struct machine_net *net)
+{
+	if (net->passt) {
+		kill(net->passt, SIGKILL);
+		(void)wait_passt(net);
+	}
+	if (net->fd >= 0)
+		close(net->fd);
+	if (net->words >= 0)
+		close(net->words);
+	*net = (struct machine_net){ .fd = -1, .words = -1 };
+}
+
+/* A port may still be that of a passt that is about to end, of the machine's
+ * last life: it gets a moment for it. */
+static int start_and_await(struct machine_net *out,
+			   const struct vms_machine_net *net, struct err *err)
+{
+	const struct timespec pause = { .tv_nsec = PORTS_PAUSE_NS };
+	unsigned tries = net->forward_count ? PORTS_TRIES : 1;
+	int r;
+
+	do {
+		machine_net_release(out);
+		r = start_passt(out, net, err);
+		if (!r)
+			r = machine_net_await(out, err);
+	} while (r == -ENONET && can_run(PASST) && --tries &&
+		 !nanosleep(&pause, NULL));
+	return r;
+}
+
+int machine_net_open(struct machine_net *out, const struct vms_machine_net *net,
+		     struct err *err)
+{
+	*out = (struct machine_net){ .fd = -1, .words = -1 };
+	switch (net->kind) {
+	case VMS_NET_NONE:
+		return 0;
+	case VMS_NET_USER:
+		return net->forward_count || vms_net_user_check(NULL)
+			       ? start_and_await(out, net, err)
+			       : start_passt(out, net, err);
+	case VMS_NET_TAP:
+		out->fd = open_tap(net->interface, err);
+		out->mtu = mtu_of(net->interface);
+		return out->fd < 0 ? out->fd : 0;
+	}
+	return -EINVAL;
 }

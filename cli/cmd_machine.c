@@ -102,8 +102,9 @@ static int remove_one(struct cli *cli, const char *home, const char *name,
 
 	if (cli_given(cli, OPT_FORCE))
 		r = force(home, name, err);
+	/* It may be about to end. */
 	if (r == -ESRCH)
-		r = 0;
+		r = vms_machine_wait(home, name, KILLED_MS, err);
 	if (!r)
 		r = run_disks_remove(cli, home, name, err);
 	if (!r)

@@ -271,7 +271,7 @@ silent err
 until_true log_has user 'address 10.78.0.2'
 expect 0 vmsnap rm --force user
 in_ns ip link del out0
-expect 0 run user --kernel "$elf" --memory 16M
+expect 0 run user --kernel "$BUILD/tests/kvm/echo.elf" --memory 16M
 errs 'no network: this host has no default route'
 [ "$(jq -r .net "$VMSNAP_HOME/machines/user/machine.json")" = null ] ||
 	fail "a network of nothing"

@@ -5,6 +5,7 @@
  * does: a keeper.
  */
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -70,12 +71,37 @@ static int make_folder(char **out, struct err *err)
 	return 0;
 }
 
+static int open_nbd(const char *numbers, struct image_base **out,
+		    struct err *err)
+{
+	int sockets[BASE_NBD_SOCKETS_MAX];
+	unsigned count = 0;
+
+	do {
+		char *end = NULL;
+		unsigned long value = strtoul(numbers, &end, 10);
+
+		if (*numbers < '0' || *numbers > '9' || (*end && *end != ',') ||
+		    value > INT32_MAX || count == ARRAY_SIZE(sockets) ||
+		    fcntl((int)value, F_SETFD, FD_CLOEXEC) < 0)
+			return err_set(err, -EINVAL,
+				       "--disk-nbd: open sockets' numbers, "
+				       "with commas in between");
+		sockets[count++] = (int)value;
+		numbers = *end ? end + 1 : end;
+	} while (*numbers);
+	return base_nbd_open(out, sockets, count, err);
+}
+
 static int open_beneath(struct disks *disks, const char *path,
-			struct image_base **out, struct err *err)
+			enum disk_use use, struct image_base **out,
+			struct err *err)
 {
 	struct image *image;
 	int r;
 
+	if (use == DISK_NBD)
+		return open_nbd(path, out, err);
 	if (!disk_is_image(path))
 		return base_raw_open(out, disks->io, path, err);
 	r = open_image(disks, path, IMAGE_READ_ONLY, &image, err);
@@ -83,11 +109,12 @@ static int open_beneath(struct disks *disks, const char *path,
 }
 
 static int open_temporary(struct disks *disks, const char *path,
-			  struct image **out, struct err *err)
+			  enum disk_use use, struct image **out,
+			  struct err *err)
 {
 	autofree char *made = NULL;
 	struct image_base *base;
-	int r = open_beneath(disks, path, &base, err);
+	int r = open_beneath(disks, path, use, &base, err);
 
 	if (r < 0)
 		return r;
@@ -125,8 +152,8 @@ static int open_one(struct disks *disks, const char *path, enum disk_use use,
 	struct image *image;
 	int r;
 
-	if (use == DISK_TEMPORARY)
-		r = open_temporary(disks, path, &image, err);
+	if (use == DISK_TEMPORARY || use == DISK_NBD)
+		r = open_temporary(disks, path, use, &image, err);
 	else if (disk_is_image(path))
 		r = open_image(disks, path,
 			       use == DISK_READ_ONLY ? IMAGE_READ_ONLY

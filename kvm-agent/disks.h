@@ -23,6 +23,7 @@ enum disk_use {
 	DISK_IN_PLACE,
 	DISK_READ_ONLY,
 	DISK_TEMPORARY, /* what the guest writes ends with this process */
+	DISK_NBD,       /* the same, over sockets to an NBD server */
 };
 
 /* TMPDIR, or /var/tmp. */
@@ -33,7 +34,8 @@ bool disk_is_image(const char *path);
 
 /* -EOPNOTSUPP: an image over a base, and no keeper. The errors of image_open(),
  * keeper_client_base(), disk_raw_new() and temporary_open(). A name tells what
- * it is, never the content: that is the guest's to write. */
+ * it is, never the content: that is the guest's to write. DISK_NBD: `path` is
+ * descriptors of connected sockets with commas in between, taken over. */
 int disks_open(struct disks *disks, const char *path, enum disk_use use,
 	       struct err *err);
 /* After the board. An image is flushed; the first failure is the result. */

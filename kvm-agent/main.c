@@ -84,6 +84,8 @@ static const char help[] =
 	"                  one that is only read, also by others; what the "
 	"guest\n"
 	"                  writes ends with this process; 16 disks at most\n"
+	"  --disk-nbd N[,N]...\n"
+	"                  the same, of connections to an NBD server\n"
 	"  --layer-folder DIR\n"
 	"                  where that is kept (default: TMPDIR or /var/tmp)\n"
 	"  --memory SIZE   RAM, a multiple of 2M (default: 256M)\n"
@@ -201,6 +203,7 @@ enum {
 	OPTION_KEEPER,
 	OPTION_GRANTS,
 	OPTION_NET_MTU,
+	OPTION_DISK_NBD,
 };
 
 /* The guest agent's port, and the virtio-console that it is on. */
@@ -273,6 +276,8 @@ static int parse_option(struct agent *agent, int option, struct err *err)
 		return 0;
 	case OPTION_GRANTS:
 		return parse_fd(optarg, &agent->grants_fd, err);
+	case OPTION_DISK_NBD:
+		return add_disk(agent, optarg, DISK_NBD, err);
 	case OPTION_LAYERS:
 		agent->disks.folder = optarg;
 		return 0;
@@ -297,6 +302,7 @@ static int parse(struct agent *agent, int argc, char **argv, struct err *err)
 		{ "disk", required_argument, NULL, 'd' },
 		{ "disk-ro", required_argument, NULL, 'D' },
 		{ "disk-temporary", required_argument, NULL, 't' },
+		{ "disk-nbd", required_argument, NULL, OPTION_DISK_NBD },
 		{ "layer-folder", required_argument, NULL, OPTION_LAYERS },
 		{ "memory", required_argument, NULL, 'm' },
 		{ "cpus", required_argument, NULL, 'n' },

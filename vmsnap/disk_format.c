@@ -193,5 +193,7 @@ int vms_disk_format_find(const char *path, enum vms_disk_format *out,
 	if (size < 0)
 		return err_sys(err, (int)size, "read '%s'", quoted);
 	r = disk_format_probe(data, (size_t)size, out, err);
-	return r < 0 ? err_prefix(err, "'%s'", quoted) : 0;
+	if (r < 0)
+		err_prefix(err, "'%s'", quoted);
+	return r;
 }

@@ -17,6 +17,7 @@
 #include <sys/wait.h>
 
 #include "vmsnap/control.h"
+#include "vmsnap/disk_server.h"
 #include "vmsnap/machine_keeper.h"
 #include "vmsnap/machine_net.h"
 
@@ -55,11 +56,15 @@ struct start {
 	unsigned word_count;
 	char memory[32], cpus[16], mtu[16], numbers[FD_COUNT][8];
 	char folder[PATH_MAX]; /* the machine's directory */
+	struct disk_server servers[VMS_MACHINE_DISKS_MAX];
+	char sockets[VMS_MACHINE_DISKS_MAX][64];
 };
 
-static void start_release(struct start *start)
+static void start_release(struct start *start, bool failed)
 {
 	machine_net_release(&start->net);
+	for (size_t i = 0; i < VMS_MACHINE_DISKS_MAX; i++)
+		disk_server_release(&start->servers[i], failed);
 	for (int i = FD_CONTROL; i < FD_COUNT; i++) {
 		if (start->fds[i] >= 0)
 			close(start->fds[i]);
@@ -86,9 +91,12 @@ static void add_disks(struct start *start)
 
 		if (disk->read_only)
 			option = "--disk-ro";
+		else if (start->servers[i].process)
+			option = "--disk-nbd";
 		else if (disk->temporary)
 			option = "--disk-temporary";
-		add(start, option, disk->path);
+		add(start, option,
+		    start->servers[i].process ? start->sockets[i] : disk->path);
 	}
 	add(start, "--layer-folder", start->folder);
 }
@@ -182,6 +190,30 @@ static int open_net(struct start *start, struct err *err)
 	return r;
 }
 
+/* What reads disks in formats of others. */
+static int start_servers(struct start *start, const char *home, struct err *err)
+{
+	const struct vms_machine *machine = start->machine;
+	char path[PATH_MAX];
+	int r = machine_path(home, machine->name, "disk", path, err);
+
+	for (size_t i = 0; !r && i < machine->disk_count; i++) {
+		struct disk_server *server = &start->servers[i];
+		size_t used = 0;
+
+		if (machine->disks[i].format <= VMS_DISK_IMAGE)
+			continue;
+		r = disk_server_start(server, path, &machine->disks[i],
+				      start->log, err);
+		for (unsigned n = 0; !r && n < DISK_SERVER_SOCKETS; n++)
+			used += (size_t)snprintf(
+				start->sockets[i] + used,
+				sizeof(start->sockets[i]) - used, "%s%d",
+				n ? "," : "", server->sockets[n]);
+	}
+	return r;
+}
+
 static int open_all(struct start *start, const char *home, struct err *err)
 {
 	const char *name = start->machine->name;
@@ -189,13 +221,6 @@ static int open_all(struct start *start, const char *home, struct err *err)
 
 	if (!r)
 		r = start->directory = machine_open(home, name, err);
-	for (size_t i = 0; r >= 0 && i < start->machine->disk_count; i++) {
-		if (start->machine->disks[i].format > VMS_DISK_IMAGE)
-			r = err_set(err, -EOPNOTSUPP,
-				    "a disk in another program's format can't "
-				    "be run in this version: convert it by "
-				    "'qemu-img convert -O raw'");
-	}
 	/* The lock first: all that follows is its holder's. */
 	if (r >= 0)
 		r = start->fds[FD_LOCK] =
@@ -220,7 +245,9 @@ static int open_all(struct start *start, const char *home, struct err *err)
 			machine_grants(start->machine, start->keeper, err);
 	if (r >= 0)
 		r = open_sockets(start, home, err);
-	return r < 0 ? r : open_net(start, err);
+	if (r >= 0)
+		r = open_net(start, err);
+	return r < 0 ? r : start_servers(start, home, err);
 }
 
 static int write_number(const struct start *start, const char *file,
@@ -249,7 +276,8 @@ static int write_pid(const struct start *start, pid_t process, struct err *err)
 
 /* ---- the child ---- */
 
-/* To their numbers, by way of numbers above all of them. */
+/* To their numbers, by way of numbers above all of them; those of disk servers
+ * keep theirs. */
 static bool place_fds(const struct start *start)
 {
 	int high[FD_COUNT];
@@ -264,6 +292,11 @@ static bool place_fds(const struct start *start)
 	for (int i = FD_CONTROL; i < FD_COUNT; i++) {
 		if (high[i] >= 0 && dup2(high[i], i) < 0)
 			return false;
+	}
+	for (size_t i = 0; i < start->machine->disk_count; i++) {
+		for (unsigned n = 0;
+		     start->servers[i].process && n < DISK_SERVER_SOCKETS; n++)
+			fcntl(start->servers[i].sockets[n], F_SETFD, 0);
 	}
 	return true;
 }
@@ -423,7 +456,7 @@ int vms_machine_start(const char *home, const struct vms_machine *machine,
 
 	if (!r)
 		r = start_child(&start, err);
-	start_release(&start);
+	start_release(&start, r < 0);
 	return r;
 }
 
@@ -445,6 +478,6 @@ int vms_machine_exec(const char *home, const struct vms_machine *machine,
 			exec_agent(&start);
 		r = err_sys(err, -errno, "can't start '%s'", agent);
 	}
-	start_release(&start);
+	start_release(&start, true);
 	return r;
 }

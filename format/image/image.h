@@ -78,8 +78,10 @@ enum image_mode {
 
 struct image_options {
 	enum image_mode mode;
-	uint64_t sealed_layer;   /* IMAGE_SEALED: as of this one's seal */
-	bool thrown_away;        /* nobody opens it again: no flush at close */
+	uint64_t sealed_layer; /* IMAGE_SEALED: as of this one's seal */
+	/* Nobody opens it again: no flush at close, and no names for the
+	 * layers to come. */
+	bool thrown_away;
 	struct image_base *base; /* taken over (closed with the image, also when
 				    the open fails); NULL: must have none */
 	size_t map_memory_bytes; /* bound for map pages held; 0: 64 MiB */

@@ -159,7 +159,7 @@ int layer_create(struct image *image, uint64_t number, const uint8_t parent[16],
 		if (r < 0)
 			err_sys(err, r, "can't write layer '%s'", layer->path);
 	}
-	if (!r)
+	if (!r && !image->thrown_away)
 		r = link_layer(image, layer, err);
 	if (r < 0) {
 		layer_free(layer);

@@ -129,15 +129,15 @@ static const struct {
 	{ SYS_cachestat, FILES },
 
 	/* Sockets: a peer's, a keeper's, passt's. Who reads an image asks the
-	 * keeper itself. */
+	 * keeper, or an NBD server, itself. */
 	{ SCMP_SYS(accept4), IO },
 	{ SCMP_SYS(connect), IO | KEEPER },
 	{ SCMP_SYS(getpeername), IO },
 	{ SCMP_SYS(getsockopt), IO | KEEPER },
-	{ SCMP_SYS(recvfrom), IO | KEEPER },
+	{ SCMP_SYS(recvfrom), IO | KEEPER | FILES },
 	{ SCMP_SYS(recvmsg), IO | KEEPER },
 	{ SCMP_SYS(sendmsg), IO | KEEPER | FILES },
-	{ SCMP_SYS(sendto), IO | KEEPER },
+	{ SCMP_SYS(sendto), IO | KEEPER | FILES },
 	{ SCMP_SYS(setsockopt), IO | KEEPER },
 	{ SCMP_SYS(shutdown), IO | KEEPER | FILES },
 

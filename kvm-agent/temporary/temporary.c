@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The image on top. Its head names a base that no store has: the head is never
- * read again. The layer that stands ready for a seal is made before the names
- * go, so that nothing is looked up by name later.
+ * read again. The layer that stands ready for a seal is made at once, while its
+ * folder can be reached for certain.
  */
 #include "kvm-agent/temporary/temporary.h"
 
@@ -14,10 +14,10 @@
 #define CHUNK_LOG2 16u
 #define SECTOR     512u
 
-/* The head, the layer, and the one that stands ready. */
+/* The head and the layer; a later one never gets a name. */
 static void remove_files(struct vs_io *io, const char *path)
 {
-	static const char *const ends[] = { "", ".1", ".2" };
+	static const char *const ends[] = { "", ".1" };
 	char name[IMAGE_PATH_MAX + 4];
 
 	for (unsigned i = 0; i < ARRAY_SIZE(ends); i++) {
@@ -77,6 +77,7 @@ int temporary_open(struct image **out, struct vs_io *io, const char *folder,
 	remove_files(io, path);
 	r = open_named(out, io, path, base, err);
 	remove_files(io, path);
-	return r < 0 ? err_prefix(err, "the throw-away layer in '%s'", folder)
-		     : 0;
+	if (r < 0)
+		err_prefix(err, "the throw-away layer in '%s'", folder);
+	return r;
 }

@@ -18,6 +18,13 @@ int base_raw_open(struct image_base **out, struct vs_io *io, const char *path,
 /* An image that is open IMAGE_READ_ONLY; taken over, also on failure. */
 int base_image_open(struct image_base **out, struct image *image,
 		    struct err *err);
+/*
+ * What an NBD server has, by `count` connections to it that nobody has used
+ * yet; taken over, also on failure. -EPROTO: that is no NBD server.
+ */
+#define BASE_NBD_SOCKETS_MAX 8u
+int base_nbd_open(struct image_base **out, const int *sockets, unsigned count,
+		  struct err *err);
 
 /* ---- what lies on top ---- */
 

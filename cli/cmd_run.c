@@ -167,6 +167,26 @@ static int take_net(const struct cli *cli, struct vms_machine_net *net,
 	return vms_net_set_mac(net, cli_value(cli, OPT_MAC), err);
 }
 
+/* A name, or else a file. */
+static int take_cpu(const char *value, char out[VMS_MACHINE_CPU_MAX],
+		    struct err *err)
+{
+	static const char *const names[] = { "host", "x86-64-v2", "x86-64-v3" };
+
+	for (size_t i = 0; value && i < ARRAY_SIZE(names); i++) {
+		if (!strcmp(value, names[i])) {
+			strcpy(out, value);
+			return 0;
+		}
+	}
+	if (value && !strchr(value, '/') && access(value, F_OK) < 0)
+		return err_set(err, -EINVAL,
+			       "--cpu: no CPU is called '%s': it is host, "
+			       "x86-64-v2, x86-64-v3, or a file that lists one",
+			       value);
+	return take_path("cpu", value, out, err);
+}
+
 static int describe(const struct cli *cli, struct vms_machine *machine,
 		    struct err *err)
 {
@@ -177,8 +197,7 @@ static int describe(const struct cli *cli, struct vms_machine *machine,
 	if (cli_given(cli, OPT_KERNEL))
 		strcpy(machine->append, APPEND_DEFAULT);
 	if (!r)
-		r = take_text(cli, OPT_CPU, machine->cpu, sizeof(machine->cpu),
-			      err);
+		r = take_cpu(cli_value(cli, OPT_CPU), machine->cpu, err);
 	if (!r)
 		r = take_text(cli, OPT_APPEND, machine->append,
 			      sizeof(machine->append), err);

@@ -120,7 +120,7 @@ const struct option_info option_table[OPT_COUNT] = {
 		      .value = "MODEL",
 		      .complete = COMPLETE_WORDS,
 		      .words = "host x86-64-v2 x86-64-v3",
-		      .help = "host, x86-64-v2 or x86-64-v3" },
+		      .help = "host, x86-64-v2, x86-64-v3 or a FILE" },
 	[OPT_KERNEL] = { .name = "kernel",
 			 .value = "FILE",
 			 .complete = COMPLETE_FILE,

@@ -21,6 +21,7 @@
 
 #include "kvm-agent/machine_private.h"
 #include "kvm-agent/sandbox/sandbox.h"
+#include "kvm-agent/vm/vcpu_kvm.h"
 
 #define ASKED "a client asked for it"
 
@@ -75,6 +76,29 @@ struct board *machine_board(struct machine *machine)
 
 /* ---- vCPUs ---- */
 
+int machine_cpuid(const struct vm *vm, const struct machine_options *options,
+		  unsigned cpus, struct kvm_cpuid2 **out,
+		  uint64_t *capabilities, struct err *err)
+{
+	autofree struct kvm_cpuid2 *cpuid = NULL;
+	uint64_t host = cpu_capabilities_of_host(vm);
+	int r = cpuid_of_host(vm, &cpuid, err);
+
+	if (r == 0 && options->cpu == CPU_FILE)
+		r = cpuid_apply_baseline(cpuid, host, &options->cpu_baseline,
+					 cpus, err);
+	else if (r == 0)
+		r = cpuid_apply_model(cpuid, options->cpu, cpus, err);
+	if (r < 0)
+		return r;
+	/* The levels have none of them. */
+	*capabilities = options->cpu == CPU_HOST
+				? host
+				: options->cpu_baseline.capabilities;
+	*out = ptr_steal(&cpuid);
+	return 0;
+}
+
 static void close_vcpus(struct machine *machine)
 {
 	for (unsigned i = 0; i < machine->cpus; i++)
@@ -105,6 +129,9 @@ static int open_vcpus(struct machine *machine, struct err *err)
 		r = vcpu_open(&machine->vcpus[i], &machine->vm, i,
 			      machine->cpuid, &machine->board.ports,
 			      &machine->board.mmio, &machine->vcpu_hooks, err);
+		if (r == 0 && machine->options->cpu != CPU_HOST)
+			r = vcpu_set_features(&machine->vcpus[i],
+					      machine->capabilities, err);
 	}
 	return r;
 }
@@ -144,16 +171,6 @@ static int open_kvm(struct machine *machine, bool boots, struct err *err)
 	if (r == 0)
 		r = hooks->boot(hooks, &machine->board.memory, &start, err);
 	return r == 0 ? set_start(machine, &start, err) : r;
-}
-
-static int prepare_cpuid(struct machine *machine, struct err *err)
-{
-	int r = cpuid_of_host(&machine->vm, &machine->cpuid, err);
-
-	if (r < 0)
-		return r;
-	return cpuid_apply_model(machine->cpuid, machine->options->cpu,
-				 machine->cpus, err);
 }
 
 /* As after power-on; no vCPU runs, and the board is still. */
@@ -412,7 +429,8 @@ static int make(struct machine *machine, struct err *err)
 	if (r == 0)
 		r = vm_open(&machine->vm, err);
 	if (r == 0)
-		r = prepare_cpuid(machine, err);
+		r = machine_cpuid(&machine->vm, machine->options, machine->cpus,
+				  &machine->cpuid, &machine->capabilities, err);
 	if (r < 0)
 		return r;
 	machine->board = (struct board){

@@ -43,11 +43,18 @@ struct machine_hooks {
 struct machine_options {
 	struct board_options board;
 	enum cpu_model cpu;
+	struct cpu_baseline cpu_baseline; /* of CPU_FILE */
 	struct machine_hooks *hooks;
 	bool is_restored; /* no kernel is booted: machine_restore() follows */
 };
 
 struct machine;
+
+/* What the processors of such a machine are on this host, all `cpus` alike, and
+ * their IA32_ARCH_CAPABILITIES. The caller frees it. -EOPNOTSUPP. */
+int machine_cpuid(const struct vm *vm, const struct machine_options *options,
+		  unsigned cpus, struct kvm_cpuid2 **out,
+		  uint64_t *capabilities, struct err *err);
 
 /* Created, its vCPUs paused at the kernel's first instruction. `options` and
  * `control` outlive it. The errors of vm_open() and boot_load(). */

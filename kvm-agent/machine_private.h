@@ -25,6 +25,7 @@ struct machine {
 	struct vcpu *vcpus;
 	unsigned cpus;
 	struct kvm_cpuid2 *cpuid;
+	uint64_t capabilities; /* IA32_ARCH_CAPABILITIES */
 
 	struct loop *control;
 	struct loop *io_loop;

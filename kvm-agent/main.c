@@ -15,6 +15,7 @@
 #include <sys/stat.h>
 
 #include "kvm-agent/boot_disk.h"
+#include "kvm-agent/cpu_option.h"
 #include "kvm-agent/disks.h"
 #include "kvm-agent/keeper.h"
 #include "kvm-agent/machine.h"
@@ -40,7 +41,8 @@ enum {
 struct agent {
 	struct machine_options options;
 	struct machine_hooks hooks;
-	const char *name, *kernel, *initrd, *append;
+	const char *name, *kernel, *initrd, *append, *cpu;
+	bool prints_cpu; /* and does no more */
 	int kernel_fd, initrd_fd;
 	struct service_fds fds;
 	bool foreground;
@@ -90,7 +92,9 @@ static const char help[] =
 	"                  where that is kept (default: TMPDIR or /var/tmp)\n"
 	"  --memory SIZE   RAM, a multiple of 2M (default: 256M)\n"
 	"  --cpus N        1 to 64 (default: 1)\n"
-	"  --cpu MODEL     " CPU_MODELS " (default: host)\n"
+	"  --cpu MODEL     " CPU_OPTION_WORDS "\n"
+	"                  that lists what it has (default: host)\n"
+	"  --print-cpu     such a list of what --cpu has on this host\n"
 	"  --help, --version\n"
 	"\n"
 	"For vmsnap run, which opens these (spec/machine.md):\n"
@@ -204,6 +208,7 @@ enum {
 	OPTION_GRANTS,
 	OPTION_NET_MTU,
 	OPTION_DISK_NBD,
+	OPTION_PRINT_CPU,
 };
 
 /* The guest agent's port, and the virtio-console that it is on. */
@@ -286,7 +291,11 @@ static int parse_option(struct agent *agent, int option, struct err *err)
 	case 'n':
 		return parse_cpus(optarg, &options->board.cpus, err);
 	case 'c':
-		return cpu_model_parse(optarg, &options->cpu, err);
+		agent->cpu = optarg;
+		return 0;
+	case OPTION_PRINT_CPU:
+		agent->prints_cpu = true;
+		return 0;
 	default:
 		return err_set(err, -EINVAL, "see kvm-agent --help");
 	}
@@ -307,6 +316,7 @@ static int parse(struct agent *agent, int argc, char **argv, struct err *err)
 		{ "memory", required_argument, NULL, 'm' },
 		{ "cpus", required_argument, NULL, 'n' },
 		{ "cpu", required_argument, NULL, 'c' },
+		{ "print-cpu", no_argument, NULL, OPTION_PRINT_CPU },
 		{ "name", required_argument, NULL, 'N' },
 		{ "control-fd", required_argument, NULL, OPTION_CONTROL },
 		{ "console-fd", required_argument, NULL, OPTION_CONSOLE },
@@ -339,6 +349,8 @@ static int parse(struct agent *agent, int argc, char **argv, struct err *err)
 		if (r < 0)
 			return r;
 	}
+	if (optind == argc && agent->prints_cpu)
+		return 0;
 	if (optind < argc || (!agent->kernel && !agent->disk_count))
 		return err_set(err, -EINVAL,
 			       "which kernel? Name it with --kernel FILE, or a "
@@ -766,6 +778,7 @@ int main(int argc, char **argv)
 					.cpus = 1 } },
 		.hooks = { boot, told, changed, befell },
 		.append = "",
+		.cpu = "host",
 		.kernel_fd = -1,
 		.initrd_fd = -1,
 		.grants_fd = -1,
@@ -785,7 +798,15 @@ int main(int argc, char **argv)
 	if (r > 0)
 		return fflush(stdout) ? EXIT_FAILURE : EXIT_SUCCESS;
 	agent.options.hooks = &agent.hooks;
-	r = run(&agent, &agent.err);
+	r = cpu_option_take(agent.cpu, &agent.options, &agent.err);
+	if (r == -EINVAL) {
+		say(agent.err.text);
+		return EXIT_USAGE;
+	}
+	if (r == 0)
+		r = agent.prints_cpu
+			    ? cpu_option_print(&agent.options, &agent.err)
+			    : run(&agent, &agent.err);
 	if (r < 0)
 		agent.code = r;
 	/* The terminal as it was, before anything is said on it. */

@@ -28,18 +28,28 @@
 #define LEAF_AMD_FEATURES 0x80000001u
 #define LEAF_AMD_POWER    0x80000007u
 #define LEAF_AMD_SIZES    0x80000008u
+#define LEAF_AMD_NESTED   0x8000000au
 #define LEAF_AMD_CACHES   0x8000001du
 #define LEAF_AMD_TOPOLOGY 0x8000001eu
+#define LEAF_AMD_EXTENDED 0x80000021u
+
+#define MSR_CAPABILITIES  0x10au
+#define XSAVE_LEGACY      576u /* x87, SSE and the header */
 
 #define BIT(n)            (1u << (n))
 
 /* Leaf 1, ECX and EDX. */
+#define F1C_VMX          BIT(5)
+#define F1C_SMX          BIT(6)
 #define F1C_X2APIC       BIT(21)
 #define F1C_TSC_DEADLINE BIT(24)
 #define F1C_HYPERVISOR   BIT(31)
 #define F1D_MULTIPLE     BIT(28)
 
-enum word { EAX, EBX, ECX, EDX };
+#define EAX              CPUID_EAX
+#define EBX              CPUID_EBX
+#define ECX              CPUID_ECX
+#define EDX              CPUID_EDX
 
 /* ---- names ---- */
 
@@ -47,6 +57,7 @@ static const char *const names[] = {
 	[CPU_HOST] = "host",
 	[CPU_X86_64_V2] = "x86-64-v2",
 	[CPU_X86_64_V3] = "x86-64-v3",
+	[CPU_FILE] = "the file of --cpu",
 };
 
 const char *cpu_model_name(enum cpu_model model)
@@ -54,18 +65,15 @@ const char *cpu_model_name(enum cpu_model model)
 	return names[model];
 }
 
-int cpu_model_parse(const char *name, enum cpu_model *out, struct err *err)
+bool cpu_model_parse(const char *name, enum cpu_model *out)
 {
-	char quoted[64];
-
-	for (unsigned i = 0; i < ARRAY_SIZE(names); i++) {
+	for (unsigned i = 0; i < CPU_FILE; i++) {
 		if (strcmp(name, names[i]) == 0) {
 			*out = (enum cpu_model)i;
-			return 0;
+			return true;
 		}
 	}
-	return err_set(err, -EINVAL, "no CPU is called '%s': it is " CPU_MODELS,
-		       escape_name(quoted, sizeof(quoted), name));
+	return false;
 }
 
 /* ---- entries ---- */
@@ -93,6 +101,21 @@ int cpuid_of_host(const struct vm *vm, struct kvm_cpuid2 **out, struct err *err)
 	}
 	*out = ptr_steal(&cpuid);
 	return 0;
+}
+
+uint64_t cpu_capabilities_of_host(const struct vm *vm)
+{
+	union {
+		struct kvm_msrs head;
+		uint8_t room[sizeof(struct kvm_msrs) +
+			     sizeof(struct kvm_msr_entry)];
+	} buffer = { .head.nmsrs = 1 };
+
+	buffer.head.entries[0] =
+		(struct kvm_msr_entry){ .index = MSR_CAPABILITIES };
+	return ioctl(vm->kvm_fd, KVM_GET_MSRS, &buffer) == 1
+		       ? buffer.head.entries[0].data
+		       : 0;
 }
 
 static struct kvm_cpuid_entry2 *find(const struct kvm_cpuid2 *cpuid,
@@ -124,7 +147,8 @@ static void add(struct kvm_cpuid2 *cpuid, struct kvm_cpuid_entry2 entry)
 		cpuid->entries[cpuid->nent++] = entry;
 }
 
-static uint32_t *word_of(struct kvm_cpuid_entry2 *entry, enum word word)
+static uint32_t *word_of(struct kvm_cpuid_entry2 *entry,
+			 enum cpuid_register word)
 {
 	switch (word) {
 	case EAX:
@@ -157,7 +181,7 @@ static bool is_amd(struct kvm_cpuid2 *cpuid)
 struct mask {
 	uint32_t leaf;
 	uint32_t index;
-	enum word word;
+	enum cpuid_register word;
 	uint32_t v2, v3; /* must be there */
 	uint32_t also_v2, also_v3;
 };
@@ -199,61 +223,33 @@ static const struct mask masks[] = {
 	{ LEAF_XSAVE, 1, EDX, 0, 0, 0, 0 },
 	{ LEAF_AMD_FEATURES, 0, ECX, V2_AMDC, V3_AMDC, 0, 0 },
 	{ LEAF_AMD_FEATURES, 0, EDX, V2_AMDD, V2_AMDD, ALSO_AMDD, ALSO_AMDD },
+	/* What KVM of Linux 6.1 has: clocks, steal time, async page faults,
+	 * TLB flushes and IPIs by it. */
+	{ LEAF_KVM_FEATURES, 0, EAX, 0, 0, 0x01007efb, 0x01007efb },
 	/* Invariant TSC. */
 	{ LEAF_AMD_POWER, 0, EDX, 0, 0, BIT(8), BIT(8) },
 	/* IBPB, IBRS, STIBP, SSBD. */
 	{ LEAF_AMD_SIZES, 0, EBX, 0, 0, 0x0100d000, 0x0100d000 },
 };
 
-/* How the bits of a level are called, for the message. */
-static const struct {
-	uint32_t leaf;
-	enum word word;
-	unsigned bit;
-	const char *name;
-} features[] = {
-	{ LEAF_FEATURES, ECX, 0, "SSE3" },
-	{ LEAF_FEATURES, ECX, 9, "SSSE3" },
-	{ LEAF_FEATURES, ECX, 12, "FMA" },
-	{ LEAF_FEATURES, ECX, 13, "CMPXCHG16B" },
-	{ LEAF_FEATURES, ECX, 19, "SSE4.1" },
-	{ LEAF_FEATURES, ECX, 20, "SSE4.2" },
-	{ LEAF_FEATURES, ECX, 22, "MOVBE" },
-	{ LEAF_FEATURES, ECX, 23, "POPCNT" },
-	{ LEAF_FEATURES, ECX, 26, "XSAVE" },
-	{ LEAF_FEATURES, ECX, 28, "AVX" },
-	{ LEAF_FEATURES, ECX, 29, "F16C" },
-	{ LEAF_FEATURES, EDX, 0, "FPU" },
-	{ LEAF_FEATURES, EDX, 4, "TSC" },
-	{ LEAF_FEATURES, EDX, 5, "MSR" },
-	{ LEAF_FEATURES, EDX, 6, "PAE" },
-	{ LEAF_FEATURES, EDX, 8, "CX8" },
-	{ LEAF_FEATURES, EDX, 9, "APIC" },
-	{ LEAF_FEATURES, EDX, 15, "CMOV" },
-	{ LEAF_FEATURES, EDX, 23, "MMX" },
-	{ LEAF_FEATURES, EDX, 24, "FXSR" },
-	{ LEAF_FEATURES, EDX, 25, "SSE" },
-	{ LEAF_FEATURES, EDX, 26, "SSE2" },
-	{ LEAF_EXTENDED, EBX, 3, "BMI1" },
-	{ LEAF_EXTENDED, EBX, 5, "AVX2" },
-	{ LEAF_EXTENDED, EBX, 8, "BMI2" },
-	{ LEAF_XSAVE, EAX, 0, "XSAVE of x87" },
-	{ LEAF_XSAVE, EAX, 1, "XSAVE of SSE" },
-	{ LEAF_XSAVE, EAX, 2, "XSAVE of AVX" },
-	{ LEAF_AMD_FEATURES, ECX, 0, "LAHF" },
-	{ LEAF_AMD_FEATURES, ECX, 5, "LZCNT" },
-	{ LEAF_AMD_FEATURES, EDX, 11, "SYSCALL" },
-	{ LEAF_AMD_FEATURES, EDX, 29, "64-bit mode" },
-};
-
-static const char *feature_name(uint32_t leaf, enum word word, unsigned bit)
+/* The host's and the guest's word; how the lacking one is named. */
+static int lacks(const struct kvm_cpuid2 *cpuid, uint32_t leaf, uint32_t index,
+		 enum cpuid_register word, uint32_t needed, const char *who,
+		 struct err *err)
 {
-	for (size_t i = 0; i < ARRAY_SIZE(features); i++) {
-		if (features[i].leaf == leaf && features[i].word == word &&
-		    features[i].bit == bit)
-			return features[i].name;
-	}
-	return "a feature";
+	struct kvm_cpuid_entry2 *entry = find(cpuid, leaf, index);
+	uint32_t lacking = needed & ~(entry ? *word_of(entry, word) : 0);
+	const char *name;
+	unsigned bit;
+
+	if (!lacking)
+		return 0;
+	bit = (unsigned)__builtin_ctz(lacking);
+	name = cpuid_feature_name(leaf, index, word, bit);
+	return err_set(err, -EOPNOTSUPP,
+		       "this host gives no guest %s (CPUID 0x%x.%u, word %u, "
+		       "bit %u), which %s has: use another --cpu",
+		       name ? name : "a feature", leaf, index, word, bit, who);
 }
 
 static int apply_mask(struct kvm_cpuid2 *cpuid, const struct mask *mask,
@@ -262,65 +258,86 @@ static int apply_mask(struct kvm_cpuid2 *cpuid, const struct mask *mask,
 	struct kvm_cpuid_entry2 *entry = find(cpuid, mask->leaf, mask->index);
 	uint32_t needed = model == CPU_X86_64_V2 ? mask->v2 : mask->v3;
 	uint32_t also = model == CPU_X86_64_V2 ? mask->also_v2 : mask->also_v3;
-	uint32_t *word = entry ? word_of(entry, mask->word) : NULL;
-	uint32_t lacking = needed & ~(word ? *word : 0);
-	unsigned bit;
+	int r = lacks(cpuid, mask->leaf, mask->index, mask->word, needed,
+		      cpu_model_name(model), err);
 
-	if (lacking) {
-		bit = (unsigned)__builtin_ctz(lacking);
-		return err_set(err, -EOPNOTSUPP,
-			       "this host gives no guest %s (CPUID 0x%x, word "
-			       "%u, bit %u), which %s has: use another --cpu",
-			       feature_name(mask->leaf, mask->word, bit),
-			       mask->leaf, mask->word, bit,
-			       cpu_model_name(model));
-	}
-	if (word)
-		*word &= needed | also;
-	return 0;
+	if (r == 0 && entry)
+		*word_of(entry, mask->word) &= needed | also;
+	return r;
 }
 
-/* No leaf past those of the first processors of this level. */
-static void cut_leaves(struct kvm_cpuid2 *cpuid)
+/* The parts of the state that are left, and the space that they take. */
+static void set_xsave_parts(struct kvm_cpuid2 *cpuid)
+{
+	struct kvm_cpuid_entry2 *all = find(cpuid, LEAF_XSAVE, 0);
+	struct kvm_cpuid_entry2 *more = find(cpuid, LEAF_XSAVE, 1);
+	uint64_t parts, supervisor = 0;
+	uint32_t size = XSAVE_LEGACY, kept = 0;
+
+	if (!all)
+		return;
+	parts = all->eax | (uint64_t)all->edx << 32;
+	if (more)
+		supervisor = more->ecx | (uint64_t)more->edx << 32;
+	for (uint32_t i = 0; i < cpuid->nent; i++) {
+		struct kvm_cpuid_entry2 entry = cpuid->entries[i];
+
+		if (entry.function == LEAF_XSAVE && entry.index >= 2) {
+			if (entry.index > 63 ||
+			    !((parts | supervisor) >> entry.index & 1))
+				continue;
+			if (parts >> entry.index & 1)
+				size = (uint32_t)max_u64(size,
+							 entry.ebx + entry.eax);
+		}
+		cpuid->entries[kept++] = entry;
+	}
+	cpuid->nent = kept;
+	all = find(cpuid, LEAF_XSAVE, 0);
+	all->ebx = all->ecx = parts ? size : 0;
+}
+
+/* No leaf past those of the first processors of this level, and no parts of
+ * leaf 7 that are younger; a list of one's own says itself what it has. */
+static void cut_leaves(struct kvm_cpuid2 *cpuid, bool listed)
 {
 	struct kvm_cpuid_entry2 *basic = find(cpuid, LEAF_BASIC, 0);
 	struct kvm_cpuid_entry2 *amd = find(cpuid, LEAF_AMD_BASIC, 0);
+	uint32_t last = listed ? LEAF_AMD_EXTENDED : LEAF_AMD_SIZES;
 	uint32_t kept = 0;
 
 	if (basic && basic->eax > LEAF_XSAVE)
 		basic->eax = LEAF_XSAVE;
-	if (amd && amd->eax > LEAF_AMD_SIZES)
-		amd->eax = LEAF_AMD_SIZES;
+	if (amd && amd->eax > last)
+		amd->eax = last;
 	for (uint32_t i = 0; i < cpuid->nent; i++) {
 		struct kvm_cpuid_entry2 entry = cpuid->entries[i];
 
 		if ((entry.function > LEAF_XSAVE &&
 		     entry.function < 0x40000000) ||
-		    entry.function > LEAF_AMD_SIZES ||
-		    (entry.function == LEAF_XSAVE && entry.index > 2) ||
-		    (entry.function == LEAF_EXTENDED && entry.index))
+		    entry.function > last)
 			continue;
-		if (entry.function == LEAF_EXTENDED)
+		if (entry.function == LEAF_EXTENDED && !listed) {
+			if (entry.index)
+				continue;
 			entry.eax = 0;
+		}
 		cpuid->entries[kept++] = entry;
 	}
 	cpuid->nent = kept;
+	set_xsave_parts(cpuid);
 }
 
-/* One name and one number for all processors of a level and vendor. */
-static void set_identity(struct kvm_cpuid2 *cpuid, enum cpu_model model)
+/* One name and one number for all processors of a model. */
+static void set_identity(struct kvm_cpuid2 *cpuid, uint32_t signature,
+			 const char *name)
 {
 	struct kvm_cpuid_entry2 *entry = find(cpuid, LEAF_FEATURES, 0);
-	bool v2 = model == CPU_X86_64_V2;
 	char brand[48] = "";
 
-	/* AMD: Bulldozer's second generation, and Excavator; else Nehalem
-	 * and Haswell: the first of their levels. */
-	if (entry && is_amd(cpuid))
-		entry->eax = v2 ? 0x00600f20 : 0x00660f01;
-	else if (entry)
-		entry->eax = v2 ? 0x000106a5 : 0x000306c3;
-	strncpy(brand, cpu_model_name(model), sizeof(brand) - 1);
+	if (entry)
+		entry->eax = signature;
+	strncpy(brand, name, sizeof(brand) - 1);
 	for (uint32_t i = 0; i < 3; i++) {
 		entry = find(cpuid, 0x80000002u + i, 0);
 		if (!entry)
@@ -332,8 +349,17 @@ static void set_identity(struct kvm_cpuid2 *cpuid, enum cpu_model model)
 	}
 }
 
-static int apply_baseline(struct kvm_cpuid2 *cpuid, enum cpu_model model,
-			  struct err *err)
+/* AMD: Bulldozer's second generation, and Excavator; else Nehalem and Haswell:
+ * the first of their levels. */
+static uint32_t signature_of(struct kvm_cpuid2 *cpuid, bool v3)
+{
+	if (is_amd(cpuid))
+		return v3 ? 0x00660f01 : 0x00600f20;
+	return v3 ? 0x000306c3 : 0x000106a5;
+}
+
+static int apply_level(struct kvm_cpuid2 *cpuid, enum cpu_model model,
+		       struct err *err)
 {
 	for (size_t i = 0; i < ARRAY_SIZE(masks); i++) {
 		int r = apply_mask(cpuid, &masks[i], model, err);
@@ -341,8 +367,9 @@ static int apply_baseline(struct kvm_cpuid2 *cpuid, enum cpu_model model,
 		if (r < 0)
 			return r;
 	}
-	cut_leaves(cpuid);
-	set_identity(cpuid, model);
+	cut_leaves(cpuid, false);
+	set_identity(cpuid, signature_of(cpuid, model == CPU_X86_64_V3),
+		     cpu_model_name(model));
 	return 0;
 }
 
@@ -394,12 +421,15 @@ static void set_leaf(struct kvm_cpuid_entry2 *entry, unsigned cpus, bool amd)
 {
 	switch (entry->function) {
 	case LEAF_FEATURES:
+		/* What is nested can't be saved. */
+		entry->ecx &= ~(F1C_VMX | F1C_SMX);
 		entry->ecx |= F1C_HYPERVISOR;
 		entry->edx &= ~F1D_MULTIPLE;
 		if (cpus > 1)
 			entry->edx |= F1D_MULTIPLE;
 		break;
 	case LEAF_COUNTERS:
+	case LEAF_AMD_NESTED:
 		entry->eax = entry->ebx = entry->ecx = entry->edx = 0;
 		break;
 	case LEAF_CACHES:
@@ -407,8 +437,9 @@ static void set_leaf(struct kvm_cpuid_entry2 *entry, unsigned cpus, bool amd)
 		set_caches(entry, cpus);
 		break;
 	case LEAF_AMD_FEATURES:
-		/* CMP_LEGACY, on AMD; counters of the core, of the bridge. */
-		entry->ecx &= ~(BIT(1) | BIT(23) | BIT(24));
+		/* CMP_LEGACY, on AMD; SVM and SKINIT; counters of the core, of
+		 * the bridge. */
+		entry->ecx &= ~(BIT(1) | BIT(2) | BIT(12) | BIT(23) | BIT(24));
 		if (amd && cpus > 1)
 			entry->ecx |= BIT(1);
 		break;
@@ -421,22 +452,101 @@ static void set_leaf(struct kvm_cpuid_entry2 *entry, unsigned cpus, bool amd)
 	}
 }
 
-int cpuid_apply_model(struct kvm_cpuid2 *cpuid, enum cpu_model model,
-		      unsigned cpus, struct err *err)
+static int check_cpus(unsigned cpus, struct err *err)
 {
-	int r;
-
 	if (!cpus || cpus > LAYOUT_CPUS_MAX)
 		return err_set(err, -EINVAL, "%u CPUs: it must be 1 to %u",
 			       cpus, LAYOUT_CPUS_MAX);
-	if (model != CPU_HOST) {
-		r = apply_baseline(cpuid, model, err);
-		if (r < 0)
-			return r;
-	}
+	return 0;
+}
+
+static void set_leaves(struct kvm_cpuid2 *cpuid, unsigned cpus)
+{
 	for (uint32_t i = 0; i < cpuid->nent; i++)
 		set_leaf(&cpuid->entries[i], cpus, is_amd(cpuid));
 	add_topology(cpuid, cpus);
+}
+
+int cpuid_apply_model(struct kvm_cpuid2 *cpuid, enum cpu_model model,
+		      unsigned cpus, struct err *err)
+{
+	int r = check_cpus(cpus, err);
+
+	if (r == 0 && model != CPU_HOST)
+		r = apply_level(cpuid, model, err);
+	if (r == 0)
+		set_leaves(cpuid, cpus);
+	return r;
+}
+
+static int check_vendor(const struct kvm_cpuid2 *cpuid,
+			const struct cpu_baseline *baseline, struct err *err)
+{
+	struct cpu_baseline host;
+
+	cpu_baseline_of(cpuid, 0, &host);
+	if (!strcmp(host.vendor, baseline->vendor))
+		return 0;
+	return err_set(err, -EOPNOTSUPP,
+		       "this host's processor is of %s, and that of --cpu of "
+		       "%s",
+		       host.vendor, baseline->vendor);
+}
+
+static int check_capabilities(uint64_t host,
+			      const struct cpu_baseline *baseline,
+			      struct err *err)
+{
+	uint64_t lacking =
+		baseline->capabilities & ~host & ~CPU_CAPABILITIES_WEAK;
+	uint64_t hidden =
+		host & ~baseline->capabilities & CPU_CAPABILITIES_WEAK;
+	unsigned bit = (unsigned)__builtin_ctzll(lacking | hidden | 1ull << 63);
+	const char *name = cpu_capability_name(bit);
+
+	if (lacking)
+		return err_set(err, -EOPNOTSUPP,
+			       "this host gives no guest %s (MSR 0x10a, bit "
+			       "%u), which the file of --cpu has",
+			       name ? name : "a feature", bit);
+	if (hidden)
+		return err_set(err, -EOPNOTSUPP,
+			       "this host has the weakness %s, which the file "
+			       "of --cpu hides: add 'msr 0000010a %u' to it",
+			       name, bit);
+	return 0;
+}
+
+int cpuid_apply_baseline(struct kvm_cpuid2 *cpuid, uint64_t capabilities,
+			 const struct cpu_baseline *baseline, unsigned cpus,
+			 struct err *err)
+{
+	int r = check_cpus(cpus, err);
+
+	if (r == 0)
+		r = check_vendor(cpuid, baseline, err);
+	if (r == 0)
+		r = check_capabilities(capabilities, baseline, err);
+	for (unsigned i = 0; r == 0 && i < CPUID_WORDS; i++) {
+		const struct cpuid_word *word = &cpuid_words[i];
+		struct kvm_cpuid_entry2 *entry =
+			find(cpuid, word->leaf, word->index);
+
+		r = lacks(cpuid, word->leaf, word->index, word->word,
+			  baseline->words[i] & ~word->ours,
+			  cpu_model_name(CPU_FILE), err);
+		if (r == 0 && entry)
+			*word_of(entry, word->word) &=
+				baseline->words[i] | word->ours;
+	}
+	if (r < 0)
+		return r;
+	cut_leaves(cpuid, true);
+	set_identity(cpuid,
+		     baseline->signature ? baseline->signature
+					 : signature_of(cpuid, false),
+		     "vmsnap CPU");
+	set_leaves(cpuid, cpus);
 	return 0;
 }
 
@@ -467,57 +577,35 @@ void cpuid_set_processor(struct kvm_cpuid2 *cpuid, unsigned index,
 
 /* ---- another host ---- */
 
-/* Words of features, and the bits in them that are not the host's to give. */
-static const struct {
-	uint32_t leaf;
-	uint32_t index;
-	enum word word;
-	uint32_t ours;
-} words[] = {
-	/* OSXSAVE is the guest's own, HTT says how many there are. */
-	{ LEAF_FEATURES, 0, ECX, BIT(27) | F1C_HYPERVISOR },
-	{ LEAF_FEATURES, 0, EDX, F1D_MULTIPLE },
-	{ LEAF_EXTENDED, 0, EBX, 0 },
-	{ LEAF_EXTENDED, 0, ECX, BIT(4) }, /* OSPKE */
-	{ LEAF_EXTENDED, 0, EDX, 0 },
-	{ LEAF_EXTENDED, 1, EAX, 0 },
-	{ LEAF_EXTENDED, 1, EDX, 0 },
-	{ LEAF_XSAVE, 0, EAX, 0 },
-	{ LEAF_XSAVE, 0, EDX, 0 },
-	{ LEAF_XSAVE, 1, EAX, 0 },
-	{ LEAF_XSAVE, 1, ECX, 0 },
-	{ LEAF_KVM_FEATURES, 0, EAX, 0 },
-	{ LEAF_AMD_FEATURES, 0, ECX, BIT(1) }, /* CMP_LEGACY, as HTT */
-	{ LEAF_AMD_FEATURES, 0, EDX, 0 },
-	{ LEAF_AMD_POWER, 0, EDX, 0 },
-	{ LEAF_AMD_SIZES, 0, EBX, 0 },
-};
-
 int cpuid_check_host(const struct kvm_cpuid2 *cpuid,
 		     const struct kvm_cpuid2 *host, struct err *err)
 {
-	for (size_t i = 0; i < ARRAY_SIZE(words); i++) {
+	for (size_t i = 0; i < CPUID_WORDS; i++) {
+		const struct cpuid_word *word = &cpuid_words[i];
 		struct kvm_cpuid_entry2 *saved =
-			find(cpuid, words[i].leaf, words[i].index);
+			find(cpuid, word->leaf, word->index);
 		struct kvm_cpuid_entry2 *here =
-			find(host, words[i].leaf, words[i].index);
+			find(host, word->leaf, word->index);
+		const char *name;
 		uint32_t lacking;
 		unsigned bit;
 
 		if (!saved)
 			continue;
-		lacking = *word_of(saved, words[i].word) & ~words[i].ours;
+		lacking = *word_of(saved, word->word) & ~word->ours;
 		if (here)
-			lacking &= ~*word_of(here, words[i].word);
+			lacking &= ~*word_of(here, word->word);
 		if (!lacking)
 			continue;
 		bit = (unsigned)__builtin_ctz(lacking);
+		name = cpuid_feature_name(word->leaf, word->index, word->word,
+					  bit);
 		return err_set(err, -EOPNOTSUPP,
-			       "the machine has %s (CPUID 0x%x, word %u, bit "
-			       "%u), and this host's processor or KVM has "
+			       "the machine has %s (CPUID 0x%x.%u, word %u, "
+			       "bit %u), and this host's processor or KVM has "
 			       "not: restore it on a host that has",
-			       feature_name(words[i].leaf, words[i].word, bit),
-			       words[i].leaf, words[i].word, bit);
+			       name ? name : "a feature", word->leaf,
+			       word->index, word->word, bit);
 	}
 	return 0;
 }

@@ -100,6 +100,31 @@ static bool write_msr(int fd, uint32_t index, uint64_t value)
 	return ioctl(fd, KVM_SET_MSRS, &buffer) == 1;
 }
 
+int vcpu_set_features(const struct vcpu *vcpu, uint64_t capabilities,
+		      struct err *err)
+{
+	const struct vcpu_msr wanted[] = {
+		{ MSR_ARCHITECTURE, capabilities },
+		{ MSR_PERF_FEATURES, 0 },
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(wanted); i++) {
+		uint64_t has = 0;
+
+		/* What isn't there is 0. */
+		if (write_msr(vcpu->fd, wanted[i].index, wanted[i].value) ||
+		    (!read_msr(vcpu->fd, wanted[i].index, &has) &&
+		     !wanted[i].value) ||
+		    has == wanted[i].value)
+			continue;
+		return err_set(err, -EOPNOTSUPP,
+			       "this host's KVM does not set MSR 0x%x to "
+			       "0x%" PRIx64 ", as --cpu has it",
+			       wanted[i].index, wanted[i].value);
+	}
+	return 0;
+}
+
 static void add_msr(struct vcpu_image *image, int fd, uint32_t index)
 {
 	uint64_t value;

@@ -38,6 +38,11 @@ int vcpu_image_init(struct vcpu_image *image, struct err *err);
 /* Wipes what it held. A zeroed one is left alone. */
 void vcpu_image_release(struct vcpu_image *image);
 
+/* The MSRs that tell of features, of a vCPU that never ran and is not the
+ * host's: IA32_ARCH_CAPABILITIES, and IA32_PERF_CAPABILITIES, which is 0. */
+int vcpu_set_features(const struct vcpu *vcpu, uint64_t capabilities,
+		      struct err *err);
+
 /* The vCPU is paused. */
 int vcpu_image_read(struct vcpu_image *image, const struct vm *vm,
 		    const struct vcpu *vcpu, struct err *err);

@@ -18,13 +18,14 @@
 
 #include "kvm-agent/boot/disk_private.h"
 
-#define SECTOR      512u
-#define END_BYTES   (1 * MIB)
-#define PLACES_MAX  64u
-#define MENU_MAX    (1 * MIB)
-#define VERSION_MAX 128u
-#define UUID_TEXT   37u
-#define ARGUMENTS   "console=ttyS0"
+#define SECTOR          512u
+#define END_BYTES       (1 * MIB)
+#define PLACES_MAX      64u
+#define MENU_MAX        (1 * MIB)
+#define ENVIRONMENT_MAX (64 * KIB)
+#define VERSION_MAX     128u
+#define UUID_TEXT       37u
+#define ARGUMENTS       "console=ttyS0"
 
 /* Where a file system may be. */
 struct place {
@@ -344,21 +345,15 @@ static int give_cmdline(struct finding *finding, const char *text)
 
 /* ---- as GRUB would ---- */
 
-static char *read_menu(ext2_filsys fs, size_t *size)
+/* A file of at most `max` bytes, to free(). */
+static char *read_text(ext2_filsys fs, const char *path, uint64_t max,
+		       size_t *size)
 {
-	static const char *const paths[] = {
-		"/boot/grub/grub.cfg",
-		"/grub/grub.cfg",
-		"/boot/grub2/grub.cfg",
-		"/grub2/grub.cfg",
-	};
 	uint64_t length = 0;
-	ext2_file_t file = NULL;
+	ext2_file_t file = open_regular(fs, path, max, &length);
 	unsigned got = 0;
 	char *text;
 
-	for (unsigned i = 0; !file && i < ARRAY_SIZE(paths); i++)
-		file = open_regular(fs, paths[i], MENU_MAX, &length);
 	if (!file)
 		return NULL;
 	text = malloc(length);
@@ -367,8 +362,36 @@ static char *read_menu(ext2_filsys fs, size_t *size)
 		text = NULL;
 	}
 	ext2fs_file_close(file);
-	*size = got;
+	*size = text ? got : 0;
 	return text;
+}
+
+/* What grub-mkconfig has written, and the variables that GRUB keeps beside it. */
+struct menu {
+	char *text, *environment;
+	size_t size, environment_size;
+};
+
+static void read_menu(ext2_filsys fs, struct menu *menu)
+{
+	static const char *const folders[] = {
+		"/boot/grub",
+		"/grub",
+		"/boot/grub2",
+		"/grub2",
+	};
+	char path[32];
+
+	*menu = (struct menu){ 0 };
+	for (unsigned i = 0; !menu->text && i < ARRAY_SIZE(folders); i++) {
+		snprintf(path, sizeof(path), "%s/grub.cfg", folders[i]);
+		menu->text = read_text(fs, path, MENU_MAX, &menu->size);
+		if (!menu->text)
+			continue;
+		snprintf(path, sizeof(path), "%s/grubenv", folders[i]);
+		menu->environment = read_text(fs, path, ENVIRONMENT_MAX,
+					      &menu->environment_size);
+	}
 }
 
 static int give_entry(struct finding *finding, ext2_filsys fs,
@@ -401,11 +424,15 @@ static int give_entry(struct finding *finding, ext2_filsys fs,
 static int try_grub(struct finding *finding, ext2_filsys fs)
 {
 	struct grub_entry entry;
-	size_t size = 0;
-	char *menu = read_menu(fs, &size);
-	bool found = menu && grub_default(menu, size, &entry);
+	struct menu menu;
+	bool found;
 
-	free(menu);
+	read_menu(fs, &menu);
+	found = menu.text &&
+		grub_default(menu.text, menu.size, menu.environment,
+			     menu.environment_size, &entry);
+	free(menu.text);
+	free(menu.environment);
 	return found ? give_entry(finding, fs, &entry) : 0;
 }
 

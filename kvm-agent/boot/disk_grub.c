@@ -2,8 +2,10 @@
 /*
  * As much of GRUB's language as grub-mkconfig writes: the default that is set
  * in plain words, menu entries and submenus, and in an entry the lines that
- * name kernel and initrd. What needs GRUB itself to tell (a saved entry, a
- * variable) is left out: then the first entry is the default, as for GRUB.
+ * name kernel and initrd. A saved entry is looked up in GRUB's environment; one
+ * for the next start alone is not, since nobody would take it back. What needs
+ * GRUB itself to tell (a variable) is left out: then the first entry is the
+ * default, as for GRUB.
  */
 #include <string.h>
 
@@ -82,11 +84,53 @@ struct wanted {
 	char text[GRUB_PATH_MAX + 1];
 };
 
-/* The last one that is set in plain words; else the first entry. */
-static void find_default(const char *text, size_t size, struct words *words,
+/* A variable of the environment block: lines of NAME=VALUE, behind a first line
+ * that says what it is. A backslash stands before one that is meant. */
+static bool look_up(const char *text, size_t size, const char *name,
+		    struct wanted *out)
+{
+	static const char magic[] = "# GRUB Environment Block\n";
+	struct reader reader = { (const uint8_t *)text, size };
+	size_t length = strlen(name);
+
+	if (size < strlen(magic) || memcmp(text, magic, strlen(magic)) != 0)
+		return false;
+	while (reader.left) {
+		const char *line = (const char *)reader.at;
+		const char *end = memchr(line, '\n', reader.left);
+		size_t used = 0, n = end ? (size_t)(end - line) : reader.left;
+
+		(void)reader_take(&reader, end ? n + 1 : n);
+		if (n <= length || memcmp(line, name, length) != 0 ||
+		    line[length] != '=')
+			continue;
+		for (size_t i = length + 1; i < n; i++) {
+			if (line[i] == '\\' && i + 1 < n)
+				i++;
+			if (used == GRUB_PATH_MAX || !line[i])
+				return false;
+			out->text[used++] = line[i];
+		}
+		out->text[used] = 0;
+		return used != 0;
+	}
+	return false;
+}
+
+struct settings {
+	const char *menu;
+	size_t menu_size;
+	const char *environment;
+	size_t environment_size;
+};
+
+/* The last one that is set, in plain words or to what was saved; else the first
+ * entry. */
+static void find_default(const struct settings *settings, struct words *words,
 			 struct wanted *out)
 {
-	struct reader reader = { (const uint8_t *)text, size };
+	struct reader reader = { (const uint8_t *)settings->menu,
+				 settings->menu_size };
 
 	*out = (struct wanted){ "0" };
 	while (next_line(&reader, words)) {
@@ -98,7 +142,13 @@ static void find_default(const char *text, size_t size, struct words *words,
 			continue;
 		value = words->word[1] + 8;
 		length = strlen(value);
-		if (length && length <= GRUB_PATH_MAX && !strchr(value, '$'))
+		if (!strcmp(value, "${saved_entry}") ||
+		    !strcmp(value, "$saved_entry"))
+			(void)look_up(settings->environment,
+				      settings->environment_size, "saved_entry",
+				      out);
+		else if (length && length <= GRUB_PATH_MAX &&
+			 !strchr(value, '$'))
 			memcpy(out->text, value, length + 1);
 	}
 }
@@ -285,9 +335,12 @@ static bool find_entry(const char *text, size_t size, struct words *words,
 	return false;
 }
 
-bool grub_default(const char *text, size_t size, struct grub_entry *out)
+bool grub_default(const char *text, size_t size, const char *environment,
+		  size_t environment_size, struct grub_entry *out)
 {
 	static const struct wanted first = { "0" };
+	const struct settings settings = { text, size, environment,
+					   environment_size };
 	autofree struct words *words = NULL;
 	struct grub_entry entry;
 	struct wanted wanted;
@@ -295,7 +348,7 @@ bool grub_default(const char *text, size_t size, struct grub_entry *out)
 
 	if (alloc_array(&words, 1, sizeof(*words), NULL) < 0)
 		return false;
-	find_default(text, size, words, &wanted);
+	find_default(&settings, words, &wanted);
 	found = find_entry(text, size, words, &wanted, &entry) ||
 		find_entry(text, size, words, &first, &entry);
 	if (found)

@@ -60,8 +60,12 @@ struct grub_entry {
 	char arguments[DISK_CMDLINE_MAX + 1];
 };
 
-/* The entry that GRUB would start by itself. Hostile text. Pure. False: there
- * is none that can be told. */
-bool grub_default(const char *text, size_t size, struct grub_entry *out);
+/*
+ * The entry that GRUB would start by itself; `environment` is its block of
+ * variables (grubenv), of size 0 where there is none. Hostile text. Pure. False:
+ * there is none that can be told.
+ */
+bool grub_default(const char *text, size_t size, const char *environment,
+		  size_t environment_size, struct grub_entry *out);
 
 #endif

@@ -205,6 +205,30 @@ static void test_grub(void **state)
 	       "root=UUID=" UUID " ro console=ttyS0");
 }
 
+/* GRUB_DEFAULT=saved: the entry's name is in the environment block. */
+static void test_grub_saved(void **state)
+{
+	(void)state;
+	make_menu("\\${saved_entry}");
+	run("printf '# GRUB Environment Block\nnext_entry=1>0\n"
+	    "saved_entry=More>b\n#####' >grub/boot/grub/grubenv");
+	make_ext4("grub.ext4", "grub", "");
+	expect("grub.ext4", "new", "", "console=tty0");
+	/* One that isn't there, one without a value, none, another file. */
+	run("sed -i 's/More>b/gone/' grub/boot/grub/grubenv");
+	make_ext4("grub.ext4", "grub", "");
+	expect("grub.ext4", "old", "initrd9",
+	       "root=UUID=x ro quiet console=ttyS0");
+	run("sed -i 's/=gone/=/' grub/boot/grub/grubenv");
+	make_ext4("grub.ext4", "grub", "");
+	expect("grub.ext4", "old", "initrd9",
+	       "root=UUID=x ro quiet console=ttyS0");
+	run("echo 'saved_entry=More>b' >grub/boot/grub/grubenv");
+	make_ext4("grub.ext4", "grub", "");
+	expect("grub.ext4", "old", "initrd9",
+	       "root=UUID=x ro quiet console=ttyS0");
+}
+
 /* /boot apart, behind the root, in a GPT; the root's id is what counts. */
 static void test_partitions(void **state)
 {
@@ -433,6 +457,7 @@ int main(void)
 		cmocka_unit_test(test_newest),
 		cmocka_unit_test(test_without_initrd),
 		cmocka_unit_test(test_grub),
+		cmocka_unit_test(test_grub_saved),
 		cmocka_unit_test(test_partitions),
 		cmocka_unit_test(test_nothing),
 		cmocka_unit_test(test_damaged),

@@ -16,6 +16,7 @@
 #include <blkid/blkid.h>
 #include <ext2fs/ext2fs.h>
 
+#include "kvm-agent/boot/disk_journal.h"
 #include "kvm-agent/boot/disk_private.h"
 
 #define SECTOR          512u
@@ -38,8 +39,13 @@ struct finding {
 	struct disk_look *look;
 	unsigned count;
 	struct place places[PLACES_MAX];
-	const struct place *place; /* what the I/O manager reads */
-	uint64_t cached_at;        /* in it */
+	const struct place *place;  /* what the I/O manager reads */
+	struct journal_map journal; /* of that place: what is newer in it */
+	unsigned block_size;        /* of these blocks */
+	bool has_journal;           /* there was one */
+	bool unreplayed;            /* that can't be read */
+	bool as_stored;             /* all journals are left alone */
+	uint64_t cached_at;         /* in it */
 	size_t cached;
 	uint8_t cache[DISK_PIECE_MAX];
 	struct err *err;
@@ -140,8 +146,8 @@ static int find_places(struct finding *finding, int memfd)
 
 /* Bytes of the place; kept are the last that were read, since libext2fs asks
  * block by block. */
-static int read_place(struct finding *finding, uint64_t offset, uint8_t *to,
-		      size_t size)
+static int read_stored(struct finding *finding, uint64_t offset, uint8_t *to,
+		       size_t size)
 {
 	const struct place *place = finding->place;
 
@@ -172,6 +178,36 @@ static int read_place(struct finding *finding, uint64_t offset, uint8_t *to,
 		size -= n;
 	}
 	return 0;
+}
+
+/* As it would be with the journal replayed. */
+static int read_place(struct finding *finding, uint64_t offset, uint8_t *to,
+		      size_t size)
+{
+	const unsigned block_size = finding->block_size;
+	int r = 0;
+
+	if (!finding->journal.used)
+		return read_stored(finding, offset, to, size);
+	while (r == 0 && size) {
+		uint64_t in = offset % block_size, at = offset;
+		size_t n = min_u64(size, block_size - in);
+		const struct journal_entry *entry =
+			journal_find(&finding->journal, offset / block_size);
+
+		if (entry)
+			at = entry->place * block_size + in;
+		r = read_stored(finding, at, to, n);
+		for (uint64_t i = in; entry && entry->escaped && i < 4; i++) {
+			if (i - in < n)
+				to[i - in] = (uint8_t)(JOURNAL_MAGIC >>
+						       (24 - 8 * i));
+		}
+		to += n;
+		offset += n;
+		size -= n;
+	}
+	return r;
 }
 
 static errcode_t manager_read64(io_channel channel, unsigned long long block,
@@ -265,16 +301,96 @@ static errcode_t manager_open(const char *name, int flags, io_channel *out)
 
 /* ---- files ---- */
 
-static ext2_filsys open_place(struct finding *finding,
-			      const struct place *place)
+/* The file of the journal, while nothing of it counts yet. */
+struct journal_file {
+	struct journal_source source;
+	struct finding *finding;
+	ext2_filsys fs;
+	ext2_ino_t number;
+	struct ext2_inode inode;
+};
+
+static bool journal_place(struct journal_source *source, uint64_t block,
+			  uint64_t *out)
+{
+	struct journal_file *file =
+		container_of(source, struct journal_file, source);
+	blk64_t found = 0;
+
+	if (ext2fs_bmap2(file->fs, file->number, &file->inode, NULL, 0, block,
+			 NULL, &found) ||
+	    !found || found >= source->system_blocks)
+		return false;
+	*out = found;
+	return true;
+}
+
+static int journal_block(struct journal_source *source, uint64_t block,
+			 void *buffer)
+{
+	struct journal_file *file =
+		container_of(source, struct journal_file, source);
+	uint64_t at;
+
+	if (!journal_place(source, block, &at))
+		return -EBADMSG;
+	return read_stored(file->finding, at * source->block_size, buffer,
+			   source->block_size);
+}
+
+/* One that can't be read leaves the file system as it stands. */
+static void read_journal(struct finding *finding, ext2_filsys fs)
+{
+	struct journal_file file = {
+		.source = { .block_size = fs->blocksize,
+			    .system_blocks = ext2fs_blocks_count(fs->super),
+			    .read = journal_block,
+			    .place = journal_place },
+		.finding = finding,
+		.fs = fs,
+		.number = fs->super->s_journal_inum,
+	};
+
+	if (fs->super->s_journal_dev ||
+	    ext2fs_read_inode(fs, file.number, &file.inode) ||
+	    !LINUX_S_ISREG(file.inode.i_mode)) {
+		finding->unreplayed = true;
+		return;
+	}
+	file.source.blocks = EXT2_I_SIZE(&file.inode) / fs->blocksize;
+	finding->block_size = fs->blocksize;
+	if (journal_read(&finding->journal, &file.source) < 0)
+		finding->unreplayed = true;
+}
+
+static ext2_filsys open_stored(void)
 {
 	ext2_filsys fs = NULL;
 
+	return ext2fs_open2("disk", NULL, EXT2_FLAG_64BITS, 0, 0, &manager, &fs)
+		       ? NULL
+		       : fs;
+}
+
+static ext2_filsys open_place(struct finding *finding,
+			      const struct place *place)
+{
+	ext2_filsys fs;
+
+	journal_map_release(&finding->journal);
 	finding->place = place;
 	finding->cached = 0;
-	if (ext2fs_open2("disk", NULL, EXT2_FLAG_64BITS, 0, 0, &manager, &fs))
-		return NULL;
-	return fs;
+	fs = open_stored();
+	if (!fs || finding->as_stored ||
+	    !ext2fs_has_feature_journal_needs_recovery(fs->super))
+		return fs;
+	finding->has_journal = true;
+	read_journal(finding, fs);
+	if (!finding->journal.used)
+		return fs;
+	/* Its first block may be a newer one, too. */
+	ext2fs_free(fs);
+	return open_stored();
 }
 
 /* By its path, through symbolic links; false: there is no such thing. */
@@ -558,6 +674,7 @@ static int try_newest(struct finding *finding, ext2_filsys fs, bool *has_initrd)
 
 /* ---- all of it ---- */
 
+/* 1: found. 0: there is none. */
 static int look_everywhere(struct finding *finding)
 {
 	bool has_initrd = false;
@@ -577,12 +694,19 @@ static int look_everywhere(struct finding *finding)
 				r = give_root(finding, has_initrd);
 		}
 	}
-	if (r == 0)
-		return err_set(finding->err, -ENOENT,
-			       "the disk has no kernel that can be found: no "
-			       "ext4 file system with one in /boot: name one "
-			       "with --kernel");
-	return r < 0 ? r : 0;
+	return r;
+}
+
+static int found_nothing(const struct finding *finding)
+{
+	return err_set(finding->err, -ENOENT,
+		       "the disk has no kernel that can be found: no ext4 file "
+		       "system with one in /boot%s: name one with --kernel",
+		       finding->has_journal
+			       ? ", and one that was not unmounted has a "
+				 "journal that can't be read (mount it once, "
+				 "or run e2fsck)"
+			       : "");
 }
 
 int disk_look_run(struct disk_look *look, int memfd, struct err *err)
@@ -593,5 +717,15 @@ int disk_look_run(struct disk_look *look, int memfd, struct err *err)
 	finding = (struct finding){ .look = look, .err = err };
 	current = &finding;
 	r = find_places(&finding, memfd);
-	return r < 0 ? r : look_everywhere(&finding);
+	if (r == 0)
+		r = look_everywhere(&finding);
+	/* Its journal was damaged: what was before it may do. */
+	if (r == 0 && finding.has_journal) {
+		finding.as_stored = true;
+		r = look_everywhere(&finding);
+	}
+	journal_map_release(&finding.journal);
+	if (r == 0)
+		return found_nothing(&finding);
+	return r < 0 ? r : 0;
 }

@@ -18,6 +18,7 @@
 #include <sys/stat.h>
 #include <sys/wait.h>
 
+#include "kvm-agent/boot/disk_journal.h"
 #include "kvm-agent/boot/disk_private.h"
 
 #define UUID "01234567-89ab-cdef-0123-456789abcdef"
@@ -25,6 +26,7 @@
 struct disk {
 	struct disk_reader reader;
 	int fd;
+	struct journal_source journal;
 	uint64_t fail_from; /* what lies from here on is not readable */
 };
 
@@ -263,6 +265,154 @@ static void test_nothing(void **state)
 	expect_error("apart.ext4", -ENOENT, "no ext4 file system with a root");
 }
 
+/*
+ * A disk that was not unmounted: what makes one file system of another is put
+ * into the journal alone, block by block, as the kernel would.
+ */
+static void make_journal(const char *root, const char *options)
+{
+	make_ext4("stored", root, options);
+	run("cp stored newer; printf newest >kernel; printf newestrd >rd;"
+	    "printf 'cd boot\nwrite kernel vmlinuz-6.1.0-11-amd64\n"
+	    "write rd initrd.img-6.1.0-11-amd64\n' | debugfs -w newer 2>&1");
+	run("b=$(dumpe2fs -h stored 2>&1 | sed -n 's/^Block size: *//p');"
+	    "changed=$(cmp -l stored newer | awk -v b=$b "
+	    "'{ n = int(($1 - 1) / b); if (n != last) print n; last = n }' |"
+	    " uniq | tr '\n' ' ');"
+	    "rm -f blocks; for n in $changed; do "
+	    "dd if=newer bs=$b skip=$n count=1 status=none >>blocks; done;"
+	    "list=$(echo $changed | tr ' ' ',');"
+	    "printf \"jo -c\njw -b $list blocks\njc\n\" |"
+	    " debugfs -w stored 2>&1");
+}
+
+static void test_journal(void **state)
+{
+	static const char *const options[] = { "", "-b 1024",
+					       "-O ^metadata_csum",
+					       "-O ^64bit,^metadata_csum" };
+	static const char first[] = "root=UUID=" UUID " ro console=ttyS0";
+
+	(void)state;
+	for (unsigned i = 0; i < ARRAY_SIZE(options); i++) {
+		make_journal("root", options[i]);
+		/* There and nowhere else. */
+		run("! debugfs -R 'stat boot/vmlinuz-6.1.0-11-amd64' stored "
+		    "2>&1 | grep -q Size");
+		expect("stored", "newest", "newestrd", first);
+		/* e2fsck comes to the same. */
+		run("e2fsck -fy stored; [ $? -le 1 ]");
+		expect("stored", "newest", "newestrd", first);
+	}
+}
+
+static int read_log(struct journal_source *source, uint64_t block, void *buffer)
+{
+	struct disk *disk = container_of(source, struct disk, journal);
+	ssize_t n = pread(disk->fd, buffer, source->block_size,
+			  (off_t)(block * source->block_size));
+
+	memset((uint8_t *)buffer + n, 0, source->block_size - (size_t)n);
+	return n < 0 ? -EIO : 0;
+}
+
+static bool place_log(struct journal_source *source, uint64_t block,
+		      uint64_t *out)
+{
+	(void)source;
+	*out = 5000 + block;
+	return true;
+}
+
+/* Written by debugfs: 300 begins with the magic, 301 is revoked later. */
+static void test_journal_map(void **state)
+{
+	static const char *const names[] = { "v3", "64bit", "32bit" };
+	const char *top = getenv("TOP");
+	struct journal_map map = { 0 };
+	char path[4096];
+
+	(void)state;
+	for (unsigned i = 0; i < ARRAY_SIZE(names); i++) {
+		struct disk disk = { .journal = { 1024, 1024, 8192, read_log,
+						  place_log } };
+
+		snprintf(path, sizeof(path), "%s/tests/fuzz/corpus/journal/%s",
+			 top ? top : ".", names[i]);
+		disk.fd = open(path, O_RDONLY | O_CLOEXEC);
+		assert_true(disk.fd >= 0);
+		assert_int_equal(journal_read(&map, &disk.journal), 0);
+		assert_int_equal(journal_find(&map, 300)->place, 5002);
+		assert_true(journal_find(&map, 300)->escaped);
+		assert_null(journal_find(&map, 301));
+		assert_int_equal(journal_find(&map, 302)->place, 5004);
+		assert_false(journal_find(&map, 302)->escaped);
+		assert_null(journal_find(&map, 303));
+		journal_map_release(&map);
+		/* A file system that has no such block. */
+		disk.journal.system_blocks = 302;
+		assert_int_equal(journal_read(&map, &disk.journal), -EBADMSG);
+		close(disk.fd);
+	}
+}
+
+/* A log that breaks off, or whose commit is not right: what was before. */
+static void test_journal_damaged(void **state)
+{
+	struct disk_finder finder = { 0 };
+	struct err err = { 0 };
+	uint32_t seed = 99;
+
+	(void)state;
+	assert_int_equal(disk_finder_start(&finder, &err), 0);
+	make_journal("root", "-b 1024");
+	run("cp stored good; debugfs -R 'bmap <8> 0' good >at 2>/dev/null");
+	for (unsigned round = 0; round < 40; round++) {
+		struct disk_boot boot;
+		struct disk disk;
+		char text[32] = "";
+		int fd, r;
+
+		run("cp good stored");
+		open_disk(&disk, "at");
+		assert_true(read(disk.fd, text, sizeof(text) - 1) > 0);
+		close(disk.fd);
+		open_disk(&disk, "stored");
+		fd = disk.fd;
+		for (unsigned i = 0; i <= round % 8; i++) {
+			uint8_t byte;
+			uint64_t at;
+
+			seed = seed * 1664525 + 1013904223;
+			at = strtoull(text, NULL, 10) * 1024 +
+			     (seed >> 8) % (round & 1 ? 3 * KIB : 64 * KIB);
+			seed = seed * 1664525 + 1013904223;
+			byte = (uint8_t)(seed >> 24);
+			assert_int_equal(pwrite(fd, &byte, 1, (off_t)at), 1);
+		}
+		r = disk_finder_look(&finder, &disk.reader, &boot, &err);
+		if (r < 0)
+			fail_msg("round %u: %s", round, err.text);
+		disk_boot_release(&boot);
+		close(disk.fd);
+	}
+	disk_finder_stop(&finder);
+}
+
+/* What is in a journal alone, and that can't be read. */
+static void test_journal_unreadable(void **state)
+{
+	(void)state;
+	run("rm -rf empty_root; mkdir -p empty_root/boot empty_root/etc "
+	    "empty_root/sbin");
+	make_journal("empty_root", "-b 1024");
+	expect("stored", "newest", "newestrd",
+	       "root=UUID=" UUID " ro console=ttyS0");
+	run("printf x | dd of=stored bs=1 conv=notrunc status=none "
+	    "seek=$(($(debugfs -R 'bmap <8> 0' stored 2>&1 | tail -1) * 1024))");
+	expect_error("stored", -ENOENT, "journal that can't be read");
+}
+
 /* Random bytes over the metadata: an error or a kernel, and nothing else. */
 static void test_damaged(void **state)
 {
@@ -460,6 +610,10 @@ int main(void)
 		cmocka_unit_test(test_grub_saved),
 		cmocka_unit_test(test_partitions),
 		cmocka_unit_test(test_nothing),
+		cmocka_unit_test(test_journal),
+		cmocka_unit_test(test_journal_map),
+		cmocka_unit_test(test_journal_damaged),
+		cmocka_unit_test(test_journal_unreadable),
 		cmocka_unit_test(test_damaged),
 		cmocka_unit_test(test_again),
 		cmocka_unit_test(test_walls),

@@ -79,8 +79,8 @@ enum image_mode {
 struct image_options {
 	enum image_mode mode;
 	uint64_t sealed_layer; /* IMAGE_SEALED: as of this one's seal */
-	/* Nobody opens it again: no flush at close, and no names for the
-	 * layers to come. */
+	/* Nobody opens it again: no flush at close, no layer that stands
+	 * prepared before the first seal, and no names for those to come. */
 	bool thrown_away;
 	struct image_base *base; /* taken over (closed with the image, also when
 				    the open fails); NULL: must have none */

@@ -532,7 +532,7 @@ int image_open(struct image **out, struct vs_io *io, const char *path,
 	}
 	if (image->writable && image->threads) {
 		image_lock(image);
-		image->want_prepare = !image->prepared;
+		image->want_prepare = !image->prepared && !image->thrown_away;
 		helper_wake_background(image);
 		image_unlock(image);
 	}

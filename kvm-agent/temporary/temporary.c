@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The image on top. Its head names a base that no store has: the head is never
- * read again. The layer that stands ready for a seal is made at once, while its
- * folder can be reached for certain.
+ * read again. Head and first layer have names until both are open; a layer that
+ * comes later never has one.
  */
 #include "kvm-agent/temporary/temporary.h"
 
@@ -53,13 +53,7 @@ static int open_named(struct image **out, struct vs_io *io, const char *path,
 		base->close(base);
 		return r;
 	}
-	r = image_open(out, io, path, &options, err);
-	if (r < 0)
-		return r;
-	r = image_prepare(*out, err);
-	if (r < 0)
-		(void)image_close(*out, NULL);
-	return r;
+	return image_open(out, io, path, &options, err);
 }
 
 int temporary_open(struct image **out, struct vs_io *io, const char *folder,

@@ -85,7 +85,7 @@ static int open_nbd(const char *numbers, struct image_base **out,
 		    value > INT32_MAX || count == ARRAY_SIZE(sockets) ||
 		    fcntl((int)value, F_SETFD, FD_CLOEXEC) < 0)
 			return err_set(err, -EINVAL,
-				       "--disk-nbd: open sockets' numbers, "
+				       "--disk-fd: open sockets' numbers, "
 				       "with commas in between");
 		sockets[count++] = (int)value;
 		numbers = *end ? end + 1 : end;

@@ -86,7 +86,7 @@ static const char help[] =
 	"                  one that is only read, also by others; what the "
 	"guest\n"
 	"                  writes ends with this process; 16 disks at most\n"
-	"  --disk-nbd N[,N]...\n"
+	"  --disk-fd N[,N]...\n"
 	"                  the same, of connections to an NBD server\n"
 	"  --layer-folder DIR\n"
 	"                  where that is kept (default: TMPDIR or /var/tmp)\n"
@@ -311,7 +311,7 @@ static int parse(struct agent *agent, int argc, char **argv, struct err *err)
 		{ "disk", required_argument, NULL, 'd' },
 		{ "disk-ro", required_argument, NULL, 'D' },
 		{ "disk-temporary", required_argument, NULL, 't' },
-		{ "disk-nbd", required_argument, NULL, OPTION_DISK_NBD },
+		{ "disk-fd", required_argument, NULL, OPTION_DISK_NBD },
 		{ "layer-folder", required_argument, NULL, OPTION_LAYERS },
 		{ "memory", required_argument, NULL, 'm' },
 		{ "cpus", required_argument, NULL, 'n' },
@@ -670,9 +670,11 @@ static int show_files(struct agent *agent, struct err *err)
 	for (unsigned i = 0; r == 0 && i < agent->disk_count; i++) {
 		const enum disk_use use = agent->disk_options[i].use;
 
-		r = shown_add_disk(&agent->shown, &agent->disk_options[i].path,
-				   use, err);
-		has_temporary |= use == DISK_TEMPORARY;
+		has_temporary |= use == DISK_TEMPORARY || use == DISK_NBD;
+		if (use != DISK_NBD)
+			r = shown_add_disk(&agent->shown,
+					   &agent->disk_options[i].path, use,
+					   err);
 	}
 	if (r == 0 && agent->keeper)
 		r = shown_add(&agent->shown, agent->keeper, false, err);

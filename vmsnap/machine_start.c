@@ -92,7 +92,7 @@ static void add_disks(struct start *start)
 		if (disk->read_only)
 			option = "--disk-ro";
 		else if (start->servers[i].process)
-			option = "--disk-nbd";
+			option = "--disk-fd";
 		else if (disk->temporary)
 			option = "--disk-temporary";
 		add(start, option,

@@ -9,7 +9,23 @@
 
 #include "kvm-agent/sandbox/sandbox.h"
 
-/* Of the options' descriptors the lowest from `from` on; INT_MAX: none. */
+/* Of numbers with commas in between the lowest from `from` on; INT_MAX. */
+static int next_in(const char *text, int from)
+{
+	int found = INT_MAX;
+	char *end;
+
+	do {
+		long fd = strtol(text, &end, 10);
+
+		if (fd >= from && fd < found)
+			found = (int)fd;
+		text = end + 1;
+	} while (*end == ',');
+	return found;
+}
+
+/* Of the options' descriptors. */
 static int next_kept(int argc, char *const *argv, int from)
 {
 	static const char end[] = "-fd";
@@ -17,14 +33,14 @@ static int next_kept(int argc, char *const *argv, int from)
 
 	for (int i = 1; i + 1 < argc; i++) {
 		size_t size = strlen(argv[i]);
-		long fd;
+		int fd;
 
 		if (size < strlen(end) ||
 		    strcmp(argv[i] + size - strlen(end), end) != 0)
 			continue;
-		fd = strtol(argv[i + 1], NULL, 10);
-		if (fd >= from && fd < found)
-			found = (int)fd;
+		fd = next_in(argv[i + 1], from);
+		if (fd < found)
+			found = fd;
 	}
 	return found;
 }

@@ -175,7 +175,7 @@ static int take_cpu(const char *value, char out[VMS_MACHINE_CPU_MAX],
 
 	for (size_t i = 0; value && i < ARRAY_SIZE(names); i++) {
 		if (!strcmp(value, names[i])) {
-			strcpy(out, value);
+			snprintf(out, VMS_MACHINE_CPU_MAX, "%s", value);
 			return 0;
 		}
 	}

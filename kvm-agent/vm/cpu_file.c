@@ -93,7 +93,7 @@ static int take_vendor(struct parse *parse, const char *text)
 		return wrong(parse, "a vendor of more than 12 letters");
 	if (*vendor && strcmp(vendor, text) != 0)
 		return wrong(parse, "a second vendor");
-	strcpy(vendor, text);
+	memcpy(vendor, text, strlen(text) + 1);
 	return 0;
 }
 

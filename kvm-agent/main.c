@@ -21,6 +21,7 @@
 #include "kvm-agent/machine.h"
 #include "kvm-agent/sandbox/sandbox.h"
 #include "kvm-agent/network.h"
+#include "kvm-agent/numbers.h"
 #include "kvm-agent/service.h"
 #include "kvm-agent/shown.h"
 #include "kvm-agent/terminal.h"
@@ -132,41 +133,6 @@ static int status_of(int code)
 
 /* ---- options ---- */
 
-static int parse_size(const char *text, uint64_t *out, struct err *err)
-{
-	static const char units[] = "KMGT";
-	char *end = NULL;
-	const char *unit;
-	uint64_t value;
-	unsigned shift = 0;
-
-	errno = 0;
-	value = strtoull(text, &end, 10);
-	if (*end && (unit = strchr(units, *end)) != NULL) {
-		shift = 10 * (unsigned)(unit - units + 1);
-		end++;
-	}
-	if (errno || end == text || *end || text[0] < '0' || text[0] > '9' ||
-	    value > MEMORY_SIZE_MAX >> shift)
-		return err_set(err, -EINVAL,
-			       "--memory: a size like 512M or 4G, 16T at most");
-	*out = value << shift;
-	return 0;
-}
-
-static int parse_cpus(const char *text, unsigned *out, struct err *err)
-{
-	char *end = NULL;
-	unsigned long value = strtoul(text, &end, 10);
-
-	if (end == text || *end || text[0] < '0' || text[0] > '9' || !value ||
-	    value > LAYOUT_CPUS_MAX)
-		return err_set(err, -EINVAL, "--cpus: a number from 1 to %u",
-			       LAYOUT_CPUS_MAX);
-	*out = (unsigned)value;
-	return 0;
-}
-
 static int add_disk(struct agent *agent, const char *path, enum disk_use use,
 		    struct err *err)
 {
@@ -175,20 +141,6 @@ static int add_disk(struct agent *agent, const char *path, enum disk_use use,
 			       BOARD_DISKS_MAX);
 	agent->disk_options[agent->disk_count].path = path;
 	agent->disk_options[agent->disk_count++].use = use;
-	return 0;
-}
-
-static int parse_fd(const char *text, int *out, struct err *err)
-{
-	char *end = NULL;
-	unsigned long value = strtoul(text, &end, 10);
-
-	if (end == text || *end || text[0] < '0' || text[0] > '9' ||
-	    value > INT32_MAX || fcntl((int)value, F_GETFD) < 0)
-		return err_set(err, -EINVAL,
-			       "a descriptor that isn't open; see kvm-agent "
-			       "--help");
-	*out = (int)value;
 	return 0;
 }
 
@@ -215,7 +167,7 @@ enum {
 static int parse_agent_fd(struct agent *agent, struct err *err)
 {
 	int listener;
-	int r = parse_fd(optarg, &listener, err);
+	int r = number_fd(optarg, &listener, err);
 
 	if (r < 0)
 		return r;
@@ -238,23 +190,23 @@ static int parse_option(struct agent *agent, int option, struct err *err)
 		agent->foreground = true;
 		return 0;
 	case OPTION_CONTROL:
-		return parse_fd(optarg, &agent->fds.control, err);
+		return number_fd(optarg, &agent->fds.control, err);
 	case OPTION_CONSOLE:
-		return parse_fd(optarg, &agent->fds.console, err);
+		return number_fd(optarg, &agent->fds.console, err);
 	case OPTION_LOG:
-		return parse_fd(optarg, &agent->fds.log, err);
+		return number_fd(optarg, &agent->fds.log, err);
 	case OPTION_END:
-		return parse_fd(optarg, &agent->fds.end, err);
+		return number_fd(optarg, &agent->fds.end, err);
 	case OPTION_READY:
-		return parse_fd(optarg, &agent->fds.ready, err);
+		return number_fd(optarg, &agent->fds.ready, err);
 	case OPTION_LOCK:
-		return parse_fd(optarg, &agent->fds.lock, err);
+		return number_fd(optarg, &agent->fds.lock, err);
 	case OPTION_AGENT:
 		return parse_agent_fd(agent, err);
 	case OPTION_NET_TAP:
-		return parse_fd(optarg, &agent->net_options.tap, err);
+		return number_fd(optarg, &agent->net_options.tap, err);
 	case OPTION_NET_PASST:
-		return parse_fd(optarg, &agent->net_options.passt, err);
+		return number_fd(optarg, &agent->net_options.passt, err);
 	case OPTION_NET_MAC:
 		agent->net_options.mac = optarg;
 		return 0;
@@ -280,16 +232,16 @@ static int parse_option(struct agent *agent, int option, struct err *err)
 		agent->keeper = optarg;
 		return 0;
 	case OPTION_GRANTS:
-		return parse_fd(optarg, &agent->grants_fd, err);
+		return number_fd(optarg, &agent->grants_fd, err);
 	case OPTION_DISK_NBD:
 		return add_disk(agent, optarg, DISK_NBD, err);
 	case OPTION_LAYERS:
 		agent->disks.folder = optarg;
 		return 0;
 	case 'm':
-		return parse_size(optarg, &options->board.memory_bytes, err);
+		return number_size(optarg, &options->board.memory_bytes, err);
 	case 'n':
-		return parse_cpus(optarg, &options->board.cpus, err);
+		return number_cpus(optarg, &options->board.cpus, err);
 	case 'c':
 		agent->cpu = optarg;
 		return 0;

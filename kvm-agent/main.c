@@ -89,7 +89,7 @@ static const char help[] =
 	"                  writes ends with this process; 16 disks at most\n"
 	"  --disk-fd N[,N]...\n"
 	"                  the same, of connections to an NBD server\n"
-	"  --layer-folder DIR\n"
+	"  --layer-folder DIR --user NUMBER\n"
 	"                  where that is kept (default: TMPDIR or /var/tmp)\n"
 	"  --memory SIZE   RAM, a multiple of 2M (default: 256M)\n"
 	"  --cpus N        1 to 64 (default: 1)\n"
@@ -153,6 +153,7 @@ enum {
 	OPTION_LOCK,
 	OPTION_AGENT,
 	OPTION_LAYERS,
+	OPTION_USER,
 	OPTION_NET_TAP,
 	OPTION_NET_PASST,
 	OPTION_NET_MAC,
@@ -235,6 +236,8 @@ static int parse_option(struct agent *agent, int option, struct err *err)
 		return number_fd(optarg, &agent->grants_fd, err);
 	case OPTION_DISK_NBD:
 		return add_disk(agent, optarg, DISK_NBD, err);
+	case OPTION_USER:
+		return number_user(optarg, &agent->shown.options.user, err);
 	case OPTION_LAYERS:
 		agent->disks.folder = optarg;
 		return 0;
@@ -265,6 +268,7 @@ static int parse(struct agent *agent, int argc, char **argv, struct err *err)
 		{ "disk-temporary", required_argument, NULL, 't' },
 		{ "disk-fd", required_argument, NULL, OPTION_DISK_NBD },
 		{ "layer-folder", required_argument, NULL, OPTION_LAYERS },
+		{ "user", required_argument, NULL, OPTION_USER },
 		{ "memory", required_argument, NULL, 'm' },
 		{ "cpus", required_argument, NULL, 'n' },
 		{ "cpu", required_argument, NULL, 'c' },
@@ -561,13 +565,8 @@ static int open_disks(struct agent *agent, struct err *err)
 
 static int open_all(struct agent *agent, struct err *err)
 {
-	int r = 0;
+	int r = loop_new(&agent->loop, err);
 
-	/* It forks: first of all. */
-	if (!agent->kernel)
-		r = disk_finder_start(&agent->finder, err);
-	if (r == 0)
-		r = loop_new(&agent->loop, err);
 	if (r == 0)
 		r = watch_signals(agent, err);
 	if (r < 0)
@@ -641,13 +640,16 @@ static int show_files(struct agent *agent, struct err *err)
 /* Before the first byte that a guest may have written is looked at. */
 static int wall_in(struct agent *agent, struct err *err)
 {
-	const struct sandbox_filter filter = { .child = agent->finder.pid,
-					       .end = agent->fds.end };
+	struct sandbox_filter filter = { .end = agent->fds.end };
 	int r = show_files(agent, err);
 
 	agent->shown.options.say = say;
 	if (r == 0)
 		r = sandbox_enter(&agent->shown.options, err);
+	/* It forks: before there are rings, which it would share. */
+	if (r == 0 && !agent->kernel)
+		r = disk_finder_start(&agent->finder, err);
+	filter.child = agent->finder.pid;
 	return r == 0 ? sandbox_filter(&filter, err) : r;
 }
 

@@ -43,6 +43,18 @@ int number_cpus(const char *text, unsigned *out, struct err *err)
 	return 0;
 }
 
+int number_user(const char *text, uid_t *out, struct err *err)
+{
+	char *end = NULL;
+	unsigned long value = strtoul(text, &end, 10);
+
+	if (end == text || *end || text[0] < '0' || text[0] > '9' ||
+	    value >= UINT32_MAX)
+		return err_set(err, -EINVAL, "--user: the number of a user");
+	*out = (uid_t)value;
+	return 0;
+}
+
 int number_fd(const char *text, int *out, struct err *err)
 {
 	char *end = NULL;

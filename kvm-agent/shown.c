@@ -79,7 +79,7 @@ int shown_add_machine(struct shown *shown, const char *directory,
 		      struct err *err)
 {
 	static const char *const kept[] = { "machine.json", "lock", "agent.pid",
-					    "agent.start" };
+					    "agent.start", "user" };
 	char path[PATH_MAX];
 	int r = shown_add(shown, directory, true, err);
 

@@ -24,6 +24,11 @@ int machine_connect(const char *home, const char *name, const char *socket,
 		    struct err *err);
 /* The lock as a descriptor that holds it. -EBUSY. */
 int machine_lock(int directory, const char *name, struct err *err);
+/* The user that the machine runs as when root starts it, its own among those of
+ * its home; 0 for others. */
+#define MACHINE_USER_FIRST 1879048192u /* a range that systemd leaves free */
+#define MACHINE_USER_LAST  (MACHINE_USER_FIRST + 65535u)
+int machine_user(int directory, uint32_t *out, struct err *err);
 /* When a process began: field 22 of its /proc/PID/stat. */
 int machine_process_start(int process, uint64_t *out, struct err *err);
 

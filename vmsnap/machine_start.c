@@ -54,7 +54,8 @@ struct start {
 	struct machine_net net; /* its descriptor is among them */
 	const char *words[WORDS_MAX];
 	unsigned word_count;
-	char memory[32], cpus[16], mtu[16], numbers[FD_COUNT][8];
+	char memory[32], cpus[16], user[16], mtu[16], numbers[FD_COUNT][8];
+	uint32_t user_number;  /* 0: who started it */
 	char folder[PATH_MAX]; /* the machine's directory */
 	struct disk_server servers[VMS_MACHINE_DISKS_MAX];
 	char sockets[VMS_MACHINE_DISKS_MAX][64];
@@ -127,6 +128,11 @@ static void make_words(struct start *start)
 	if (start->net.mtu) {
 		snprintf(start->mtu, sizeof(start->mtu), "%u", start->net.mtu);
 		add(start, "--net-mtu", start->mtu);
+	}
+	if (start->user_number) {
+		snprintf(start->user, sizeof(start->user), "%u",
+			 start->user_number);
+		add(start, "--user", start->user);
 	}
 	for (int i = FD_CONTROL; i < FD_COUNT; i++) {
 		const char *option = fd_options[i];
@@ -243,6 +249,8 @@ static int open_all(struct start *start, const char *home, struct err *err)
 	if (r >= 0 && start->keeper)
 		r = start->fds[FD_GRANTS] =
 			machine_grants(start->machine, start->keeper, err);
+	if (r >= 0)
+		r = machine_user(start->directory, &start->user_number, err);
 	if (r >= 0)
 		r = open_sockets(start, home, err);
 	if (r >= 0)

@@ -17,6 +17,7 @@
 #include <sys/wait.h>
 
 #include "kvm-agent/boot/disk_private.h"
+#include "kvm-agent/sandbox/private.h"
 
 #define LOOK_NS_MAX     300000000000LL /* a slow host needs a minute */
 #define CHILD_BYTES_MAX (1 * GIB)
@@ -160,8 +161,9 @@ static void __attribute__((noreturn)) run_child(int fd)
 {
 	int memfd;
 
-	/* With its parent gone there is nobody to look for. */
-	if (prctl(PR_SET_PDEATHSIG, SIGKILL) < 0 ||
+	/* With its parent gone there is nobody to look for; that is forgotten
+	 * when a process becomes another user. */
+	if (privileges_drop() < 0 || prctl(PR_SET_PDEATHSIG, SIGKILL) < 0 ||
 	    prctl(PR_SET_DUMPABLE, 0) < 0 ||
 	    prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0 || close_all_but(fd) < 0)
 		_exit(1);

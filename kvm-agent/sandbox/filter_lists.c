@@ -250,6 +250,22 @@ static struct scmp_arg_cmp has_bits(unsigned argument, uint64_t mask,
 #define THREAD \
 	(CLONE_VM | CLONE_FS | CLONE_FILES | CLONE_SIGHAND | CLONE_THREAD)
 
+/* Each thread does it once for itself. */
+static int add_own_user(scmp_filter_ctx filter)
+{
+	const uid_t user = privileges_user();
+	int r = WHEN(filter, SCMP_SYS(setresgid), is(0, user), is(1, user),
+		     is(2, user));
+
+	if (r == 0)
+		r = WHEN(filter, SCMP_SYS(setresuid), is(0, user), is(1, user),
+			 is(2, user));
+	if (r == 0)
+		r = WHEN(filter, SCMP_SYS(prctl), is(0, PR_SET_DUMPABLE),
+			 is(1, 0));
+	return r;
+}
+
 static int add_every(scmp_filter_ctx filter)
 {
 	const unsigned pid = (unsigned)getpid();
@@ -264,6 +280,8 @@ static int add_every(scmp_filter_ctx filter)
 		r = WHEN(filter, SCMP_SYS(tgkill), is(0, pid));
 	if (r == 0)
 		r = WHEN(filter, SCMP_SYS(prctl), is(0, PR_SET_NAME));
+	if (r == 0 && privileges_user())
+		r = add_own_user(filter);
 	return r;
 }
 

@@ -51,19 +51,20 @@ int namespaces_enter(char why[ERR_TEXT_MAX], struct err *err)
 {
 	const uid_t user = geteuid();
 	const gid_t group = getegid();
-	int r;
+	int result = NAMESPACES_OF_ROOT, r;
 
 	if (unshare(KINDS) < 0) {
 		if (errno != EPERM) {
 			snprintf(why, ERR_TEXT_MAX, "%s", strerror(errno));
-			return 0;
+			return NAMESPACES_NONE;
 		}
 		if (unshare(CLONE_NEWUSER | KINDS) < 0) {
 			snprintf(why, ERR_TEXT_MAX,
 				 "this user may have no user namespace (%s)",
 				 strerror(errno));
-			return 0;
+			return NAMESPACES_NONE;
 		}
+		result = NAMESPACES_OF_USER;
 		r = map_user(user, group, err);
 		if (r < 0)
 			return r;
@@ -73,7 +74,7 @@ int namespaces_enter(char why[ERR_TEXT_MAX], struct err *err)
 		snprintf(why, ERR_TEXT_MAX,
 			 "a user namespace has no rights on this host (%s)",
 			 strerror(errno));
-		return 0;
+		return NAMESPACES_NONE;
 	}
-	return 1;
+	return result;
 }

@@ -11,10 +11,13 @@
 int filter_add_rules(scmp_filter_ctx filter, enum sandbox_kind kind,
 		     const struct sandbox_filter *options);
 
-/* Limits, and rights but for those to open files. */
-int privileges_reduce(struct err *err);
-/* What the calling thread kept to open files; -errno. */
+/* Limits, and rights but for those to open files, and to become `user` (0:
+ * nobody else). */
+int privileges_reduce(uid_t user, struct err *err);
+/* The calling thread becomes that user, and keeps no right; -errno. Again: it
+ * is. */
 int privileges_drop(void);
+uid_t privileges_user(void);
 
 /* For the words of a violation. */
 const char *sandbox_kind_name(enum sandbox_kind kind);

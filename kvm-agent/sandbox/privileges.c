@@ -3,6 +3,7 @@
  * What the process is no longer allowed, whatever user it runs as.
  */
 #include <errno.h>
+#include <grp.h>
 #include <linux/capability.h>
 #include <linux/securebits.h>
 #include <sys/prctl.h>
@@ -40,7 +41,11 @@ static int set_limits(struct err *err)
 }
 
 /* Of root, to open what it was told to, whoever's it is. */
-static const uint32_t while_opening = 1u << CAP_DAC_OVERRIDE;
+#define TO_OPEN (1u << CAP_DAC_OVERRIDE)
+/* To become the machine's own user; and to end a process that already is. */
+#define TO_CHANGE (1u << CAP_SETUID | 1u << CAP_SETGID | 1u << CAP_KILL)
+
+static uid_t own_user; /* 0: it stays who it is */
 
 static int get_permitted(uint32_t *out)
 {
@@ -67,9 +72,31 @@ static int set_capabilities(uint32_t kept)
 	return syscall(SYS_capset, &header, only) < 0 ? -errno : 0;
 }
 
+uid_t privileges_user(void)
+{
+	return own_user;
+}
+
+/* By the kernel's calls, which are the calling thread's; the C library's would
+ * ask all threads. */
+static int become_user(void)
+{
+	if (syscall(SYS_setresgid, own_user, own_user, own_user) < 0 ||
+	    syscall(SYS_setresuid, own_user, own_user, own_user) < 0)
+		return -errno;
+#ifndef SANITIZED
+	/* A host may be set to make who changes its user dumpable. */
+	if (prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) < 0)
+		return -errno;
+#endif
+	return 0;
+}
+
 int privileges_drop(void)
 {
-	return set_capabilities(0);
+	int r = own_user ? become_user() : 0;
+
+	return r == 0 ? set_capabilities(0) : r;
 }
 
 static int drop_most(struct err *err)
@@ -88,15 +115,19 @@ static int drop_most(struct err *err)
 		0, 0, 0);
 	for (int i = 0; prctl(PR_CAPBSET_READ, i, 0, 0, 0) >= 0; i++)
 		(void)prctl(PR_CAPBSET_DROP, i, 0, 0, 0);
+	if (r == 0 && own_user && setgroups(0, NULL) < 0)
+		r = -errno;
 	if (r == 0)
-		r = set_capabilities(permitted & while_opening);
+		r = set_capabilities(
+			permitted & (own_user ? TO_OPEN | TO_CHANGE : TO_OPEN));
 	return r < 0 ? err_sys(err, r, "capabilities") : 0;
 }
 
-int privileges_reduce(struct err *err)
+int privileges_reduce(uid_t user, struct err *err)
 {
 	int r = set_limits(err);
 
+	own_user = user;
 	if (r == 0)
 		r = drop_most(err);
 	if (r < 0)

@@ -17,6 +17,7 @@
 #include <sys/stat.h>
 #include <sys/syscall.h>
 
+#include "kvm-agent/sandbox/idmap.h"
 #include "kvm-agent/sandbox/root.h"
 
 /* The mount calls of Linux 5.12; the C library has them later. */
@@ -28,10 +29,14 @@ static int open_tree_at(const char *path, unsigned flags)
 	return fd < 0 ? -errno : fd;
 }
 
-static int set_attributes(int fd, unsigned flags, uint64_t set)
+static int set_attributes(int fd, unsigned flags, uint64_t set, int users)
 {
 	struct mount_attr attributes = { .attr_set = set };
 
+	if (users >= 0) {
+		attributes.attr_set |= MOUNT_ATTR_IDMAP;
+		attributes.userns_fd = (uint32_t)users;
+	}
 	return syscall(SYS_mount_setattr, fd, "", AT_EMPTY_PATH | flags,
 		       &attributes, sizeof(attributes)) < 0
 		       ? -errno
@@ -47,8 +52,19 @@ struct piece {
 	bool is_folder;
 };
 
+/* Files in it are the user's own, and those that it makes are those of whose
+ * the folder is. */
+static int give_to_user(const struct piece *piece, const struct stat *stat,
+			uid_t user)
+{
+	autofd int users = idmap_open(stat->st_uid, stat->st_gid, user);
+
+	return users < 0 ? users : set_attributes(piece->tree, 0, 0, users);
+}
+
+/* 1: a folder to write to, which can't be given to the user. */
 static int open_piece(struct piece *piece, const struct sandbox_view *view,
-		      struct err *err)
+		      uid_t user, struct err *err)
 {
 	struct stat stat;
 	uint64_t set = MOUNT_ATTR_NOSUID | MOUNT_ATTR_NOEXEC;
@@ -74,7 +90,10 @@ static int open_piece(struct piece *piece, const struct sandbox_view *view,
 		set |= MOUNT_ATTR_NODEV;
 	if (!view->write)
 		set |= MOUNT_ATTR_RDONLY;
-	r = set_attributes(piece->tree, below, set);
+	if (user && piece->is_folder && view->write &&
+	    give_to_user(piece, &stat, user) < 0)
+		return 1;
+	r = set_attributes(piece->tree, below, set, -1);
 	return r < 0 ? err_sys(err, r, "the mount of '%s'", view->path) : 0;
 }
 
@@ -208,21 +227,37 @@ static int compare_pieces(const void *a, const void *b)
 	return (left > right) - (left < right);
 }
 
-int root_change(const struct sandbox_view *views, unsigned count,
-		struct err *err)
+static int open_pieces(struct piece *pieces, const struct sandbox_view *views,
+		       unsigned count, uid_t user, struct err *err)
 {
-	struct piece pieces[SANDBOX_VIEWS_MAX];
 	unsigned opened = 0;
 	int r = 0;
 
-	assert(count <= SANDBOX_VIEWS_MAX);
 	while (r == 0 && opened < count) {
-		r = open_piece(&pieces[opened], &views[opened], err);
+		r = open_piece(&pieces[opened], &views[opened], user, err);
 		opened++;
 	}
-	qsort(pieces, opened, sizeof(pieces[0]), compare_pieces);
-	if (r == 0)
-		r = build(pieces, opened, err);
-	close_pieces(pieces, opened);
+	if (r)
+		close_pieces(pieces, opened);
+	return r;
+}
+
+int root_change(const struct sandbox_view *views, unsigned count, uid_t *user,
+		struct err *err)
+{
+	struct piece pieces[SANDBOX_VIEWS_MAX];
+	int r;
+
+	assert(count <= SANDBOX_VIEWS_MAX);
+	r = open_pieces(pieces, views, count, *user, err);
+	if (r > 0) {
+		*user = 0;
+		r = open_pieces(pieces, views, count, 0, err);
+	}
+	if (r < 0)
+		return r;
+	qsort(pieces, count, sizeof(pieces[0]), compare_pieces);
+	r = build(pieces, count, err);
+	close_pieces(pieces, count);
 	return r;
 }

@@ -44,13 +44,14 @@ struct sandbox_view {
 struct sandbox_options {
 	struct sandbox_view views[SANDBOX_VIEWS_MAX];
 	unsigned view_count;
+	uid_t user; /* that the machine is to run as, from root; 0: as it is */
 	void (*say)(const char *words); /* what this host doesn't let us */
 };
 
 /*
  * Namespaces with nothing but the views; rights that are never needed, limits,
  * no core, no tracer. Root keeps the right to open files of others, until
- * sandbox_thread(). Where namespaces can't be had it goes on without, and says
+ * sandbox_thread(), and each thread becomes `user` there. Where namespaces can't be had it goes on without, and says
  * so once.
  */
 int sandbox_enter(const struct sandbox_options *options, struct err *err);

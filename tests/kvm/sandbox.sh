@@ -52,6 +52,31 @@ limits 'Max open files' 4096
 # What is no longer dumpable belongs to root.
 sanitized || [ "$(stat -c %u /proc/"$pid"/maps)" = 0 ] || fail "it is dumpable"
 
+# Root's machine is a user of its own, each another one.
+machine_user() { cat "home/machines/$1/user"; }
+uids() { awk '$1 == "Uid:" || $1 == "Gid:" { print $2, $3, $4, $5 }' "$1"; }
+mapped_mounts() {
+	[ "$(id -u)" = 0 ] && unshare --mount true 2>/dev/null &&
+		[ ! -s home/machines/web/agent.log ]
+}
+if mapped_mounts; then
+	user=$(machine_user web)
+	for status in /proc/"$pid"/task/*/status; do
+		[ "$(uids "$status" | sort -u)" = "$user $user $user $user" ] ||
+			fail "$(field "$status" Name) runs as $(uids "$status")"
+		grep -Eq '^Groups:[[:space:]]*$' "$status" || fail "$(cat "$status")"
+	done
+	expect 0 vmsnap run -q other --kernel "$guests/echo.elf" --memory 4M
+	[ "$(machine_user other)" != "$user" ] || fail "two machines are one user"
+	expect 0 vmsnap rm --force other
+	# It makes its layers, and they are those of whose the folder is.
+	[ -e images/image.vsi.2 ] || fail "no layer was made: $(ls images)"
+	[ -z "$(find images ! -user 0)" ] || fail "$(ls -ln images)"
+elif [ "$(id -u)" = 0 ]; then
+	grep -Eq 'no namespaces|no user of its own' home/machines/web/agent.log ||
+		fail "not said"
+fi
+
 # Descriptors: what the machine is made of.
 left=$(find /proc/"$pid"/fd -mindepth 1 -printf '%l\n' | grep -Ev \
 	-e '^(/dev/null|/dev/kvm|pipe:\[|socket:\[|anon_inode:)' \
@@ -72,12 +97,13 @@ for kind in mnt net ipc uts; do
 done
 [ "$(nsenter -t "$pid" -n sh -c 'tail -n +3 /proc/net/dev' | wc -l)" = 1 ] ||
 	fail "it has a network"
-[ ! -s home/machines/web/agent.log ] || fail "$(cat home/machines/web/agent.log)"
+! grep -v 'no user of its own' home/machines/web/agent.log || fail "it complains"
 
 # Of the host's files: what was handed over.
 seen=$(awk '{ print $5 }' /proc/"$pid"/mountinfo | sort)
 wanted=$(printf '%s\n' / /dev/kvm "$TMP/images" "$TMP/raw" \
-	"$TMP"/home/machines/web{,/agent.pid,/agent.start,/lock,/machine.json} | sort)
+	"$TMP"/home/machines/web{,/agent.pid,/agent.start,/lock,/machine.json} \
+	$([ ! -e home/machines/web/user ] || echo "$TMP/home/machines/web/user") | sort)
 [ "$seen" = "$wanted" ] || fail "it sees: $seen"
 [ "$(ls /proc/"$pid"/root)" = "$(printf '%s\n' dev "${TMP:1}" | cut -d/ -f1 | sort)" ] ||
 	fail "its root has: $(ls /proc/"$pid"/root)"
@@ -98,7 +124,7 @@ while read -r _ _ _ _ point options _; do
 	*) fail "$point: $options" ;;
 	esac
 	case $point in
-	/ | */machine.json | */lock | */agent.pid | */agent.start)
+	/ | */machine.json | */lock | */agent.pid | */agent.start | */user)
 		[ "${options%%,*}" = ro ] || fail "$point: $options"
 		;;
 	esac

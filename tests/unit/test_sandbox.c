@@ -346,7 +346,7 @@ static void __attribute__((noreturn)) run_child(void)
 	pthread_t thread;
 
 	dup2(null, STDERR_FILENO);
-	if (privileges_reduce(&err) < 0 || sandbox_filter(&filter, &err) < 0)
+	if (privileges_reduce(0, &err) < 0 || sandbox_filter(&filter, &err) < 0)
 		_exit(2);
 	if (pthread_create(&thread, NULL, act_main, NULL))
 		_exit(2);
@@ -487,7 +487,7 @@ static void run_with_child(act_fn *act)
 			pause();
 	}
 	filter.child = looker;
-	if (privileges_reduce(&err) < 0 || sandbox_filter(&filter, &err) < 0)
+	if (privileges_reduce(0, &err) < 0 || sandbox_filter(&filter, &err) < 0)
 		_exit(2);
 	sandbox_thread(SANDBOX_CONTROL);
 	act();

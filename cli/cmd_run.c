@@ -21,9 +21,9 @@
 
 /* Those that describe a machine: with one of them it is a new one. */
 static const enum option describing[] = {
-	OPT_MEMORY,      OPT_CPUS,   OPT_CPU,  OPT_KERNEL,
-	OPT_INITRD,      OPT_APPEND, OPT_DISK, OPT_IN_PLACE,
-	OPT_DISK_FORMAT, OPT_NET,    OPT_MAC,  OPT_FROM,
+	OPT_MEMORY, OPT_CPUS, OPT_CPU,        OPT_KERNEL,      OPT_INITRD,
+	OPT_APPEND, OPT_DISK, OPT_IN_PLACE,   OPT_DISK_FORMAT, OPT_NET,
+	OPT_MAC,    OPT_FROM, OPT_MEMORY_MAX, OPT_CPU_WEIGHT,  OPT_IO_WEIGHT,
 };
 
 static bool describes(const struct cli *cli)
@@ -124,6 +124,36 @@ static int take_disks(const struct cli *cli, struct vms_machine *machine,
 	return 0;
 }
 
+static int take_weight(const struct cli *cli, enum option option,
+		       const char *name, unsigned *out, struct err *err)
+{
+	long long value = 0;
+	int r = 0;
+
+	if (cli_given(cli, option))
+		r = integer_parse(name, cli_value(cli, option), 1, 10000,
+				  &value, err);
+	*out = (unsigned)value;
+	return r;
+}
+
+static int take_limits(const struct cli *cli, struct vms_machine_limits *limits,
+		       struct err *err)
+{
+	int r = 0;
+
+	if (cli_given(cli, OPT_MEMORY_MAX))
+		r = size_parse("--memory-max", cli_value(cli, OPT_MEMORY_MAX),
+			       &limits->memory_bytes, err);
+	if (!r)
+		r = take_weight(cli, OPT_CPU_WEIGHT, "--cpu-weight",
+				&limits->cpu_weight, err);
+	if (!r)
+		r = take_weight(cli, OPT_IO_WEIGHT, "--io-weight",
+				&limits->io_weight, err);
+	return r;
+}
+
 static int take_numbers(const struct cli *cli, struct vms_machine *machine,
 			struct err *err)
 {
@@ -138,7 +168,7 @@ static int take_numbers(const struct cli *cli, struct vms_machine *machine,
 		r = integer_parse("--cpus", cli_value(cli, OPT_CPUS), 1,
 				  VMS_MACHINE_CPUS_MAX, &cpus, err);
 	machine->cpus = (unsigned)cpus;
-	return r;
+	return r ? r : take_limits(cli, &machine->limits, err);
 }
 
 /* Who does not say which gets what needs no right and no set-up; where there is

@@ -116,6 +116,15 @@ const struct option_info option_table[OPT_COUNT] = {
 	[OPT_CPUS] = { .name = "cpus",
 		       .value = "N",
 		       .help = "virtual CPUs, 1 to 64 (1)" },
+	[OPT_MEMORY_MAX] = { .name = "memory-max",
+			     .value = "N",
+			     .help = "of the host's memory, at most" },
+	[OPT_CPU_WEIGHT] = { .name = "cpu-weight",
+			     .value = "N",
+			     .help = "its share of CPUs, 1 to 10000 (100)" },
+	[OPT_IO_WEIGHT] = { .name = "io-weight",
+			    .value = "N",
+			    .help = "its share of disks, 1 to 10000 (100)" },
 	[OPT_CPU] = { .name = "cpu",
 		      .value = "MODEL",
 		      .complete = COMPLETE_WORDS,
@@ -351,7 +360,8 @@ const struct verb verb_table[] = {
 		     OPT_BIT(OPT_APPEND) | OPT_BIT(OPT_DISK) |
 		     OPT_BIT(OPT_NET) | OPT_BIT(OPT_MAC) |
 		     OPT_BIT(OPT_IN_PLACE) | OPT_BIT(OPT_DISK_FORMAT) |
-		     OPT_BIT(OPT_FOREGROUND),
+		     OPT_BIT(OPT_FOREGROUND) | OPT_BIT(OPT_MEMORY_MAX) |
+		     OPT_BIT(OPT_CPU_WEIGHT) | OPT_BIT(OPT_IO_WEIGHT),
 	  .help = "start a machine, or a stopped one again",
 	  .run = cmd_run },
 	{ .name = "ps",

@@ -79,6 +79,12 @@ int vms_net_set_mac(struct vms_machine_net *net, const char *mac,
 /* Is a network of the kind "user" likely to start here? -ENONET: why not. */
 int vms_net_user_check(struct err *err);
 
+/* What it may use of its host; 0: as everybody. */
+struct vms_machine_limits {
+	uint64_t memory_bytes; /* of the agent, the guest's RAM in it */
+	unsigned cpu_weight, io_weight; /* to 10000; others have 100 */
+};
+
 /* machine.json */
 struct vms_machine {
 	char name[VMS_MACHINE_NAME_MAX + 1];
@@ -91,6 +97,7 @@ struct vms_machine {
 	struct vms_machine_disk *disks; /* owned */
 	size_t disk_count;
 	struct vms_machine_net net;
+	struct vms_machine_limits limits;
 };
 void vms_machine_release(struct vms_machine *machine);
 

@@ -5,6 +5,7 @@
  * it sends is bounded, checked for its type, and waited for with a limit.
  */
 #include "vmsnap/machine_home.h"
+#include "vmsnap/machine_limits.h"
 
 #include <errno.h>
 #include <jansson.h>
@@ -368,6 +369,8 @@ int vms_machine_wait(const char *home, const char *name, uint64_t timeout_ms,
 	for (;;) {
 		int r = machine_is_locked(directory, err);
 
+		if (r == 0)
+			machine_group_remove(directory, name);
 		if (r <= 0)
 			return r;
 		if (time_monotonic_ns() >= until)

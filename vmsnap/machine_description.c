@@ -12,6 +12,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "vmsnap/machine_limits.h"
 #include "vmsnap/machine_net.h"
 
 #define VERSION    1
@@ -105,7 +106,9 @@ int machine_description_check(const struct vms_machine *machine,
 			    machine->disk_count, VMS_MACHINE_DISKS_MAX);
 	for (size_t i = 0; !r && i < machine->disk_count; i++)
 		r = check_disk(&machine->disks[i], err);
-	return r ? r : machine_net_check(&machine->net, err);
+	if (!r)
+		r = machine_net_check(&machine->net, err);
+	return r ? r : machine_limits_check(&machine->limits, err);
 }
 
 /* ---- out ---- */
@@ -148,8 +151,17 @@ int machine_description_put(const struct vms_machine *machine, char **out,
 		"initrd", text_or_null(machine->initrd), "append",
 		text_or_null(machine->append), "disks", disks_document(machine),
 		"net", machine_net_document(&machine->net));
-	char *text = document ? json_dumps(document, JSON_COMPACT) : NULL;
-	char *line = NULL;
+	char *text = NULL, *line = NULL;
+
+	if (document && machine_limits_any(&machine->limits) &&
+	    json_object_set_new(document, "limits",
+				machine_limits_document(&machine->limits)) <
+		    0) {
+		json_decref(document);
+		document = NULL;
+	}
+	if (document)
+		text = json_dumps(document, JSON_COMPACT);
 
 	json_decref(document);
 	if (!text || asprintf(&line, "%s\n", text) < 0) {
@@ -265,6 +277,9 @@ static int get_fields(json_t *document, struct vms_machine *out,
 		return damaged(err, "memory_bytes or cpus");
 	if (machine_net_get(json_object_get(document, "net"), &out->net) < 0)
 		return damaged(err, "its network");
+	if (machine_limits_get(json_object_get(document, "limits"),
+			       &out->limits) < 0)
+		return damaged(err, "its limits");
 	return get_disks(json_object_get(document, "disks"), out, err);
 }
 
@@ -279,7 +294,8 @@ static int get_version(const json_t *document, struct err *err)
 			       "machine.json has version %" JSON_INTEGER_FORMAT
 			       ", and this vmsnap reads %d: use a newer one",
 			       json_integer_value(version), VERSION);
-	if (json_object_size(document) != 10)
+	if (json_object_size(document) !=
+	    10u + (json_object_get(document, "limits") != NULL))
 		return damaged(err, "keys that are not known, or none");
 	return 0;
 }

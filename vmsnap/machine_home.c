@@ -15,6 +15,7 @@
 #include <sys/stat.h>
 
 #include "vmsnap/machine_description.h"
+#include "vmsnap/machine_limits.h"
 
 /* ---- where ---- */
 
@@ -372,8 +373,10 @@ int vms_machine_remove(const char *home, const char *name, struct err *err)
 		return directory;
 	lock = machine_lock(directory, name, err);
 	r = lock < 0 ? lock : empty(directory, name, err);
-	if (!r)
+	if (!r) {
+		machine_group_remove(directory, name);
 		r = machine_path(home, name, "", path, err);
+	}
 	if (!r && rmdir(path) < 0)
 		r = err_sys(err, -errno, "can't remove '%s'", path);
 	return r;

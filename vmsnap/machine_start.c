@@ -19,6 +19,7 @@
 #include "vmsnap/control.h"
 #include "vmsnap/disk_server.h"
 #include "vmsnap/machine_keeper.h"
+#include "vmsnap/machine_limits.h"
 #include "vmsnap/machine_net.h"
 
 /* Their numbers in the agent: kvm-agent/main.c takes them by option. */
@@ -56,6 +57,7 @@ struct start {
 	unsigned word_count;
 	char memory[32], cpus[16], user[16], mtu[16], numbers[FD_COUNT][8];
 	uint32_t user_number;  /* 0: who started it */
+	int group;             /* cgroup.procs; -1: none */
 	char folder[PATH_MAX]; /* the machine's directory */
 	struct disk_server servers[VMS_MACHINE_DISKS_MAX];
 	char sockets[VMS_MACHINE_DISKS_MAX][64];
@@ -72,6 +74,8 @@ static void start_release(struct start *start, bool failed)
 	}
 	if (start->log >= 0)
 		close(start->log);
+	if (start->group >= 0)
+		close(start->group);
 	if (start->directory >= 0)
 		close(start->directory);
 }
@@ -251,6 +255,9 @@ static int open_all(struct start *start, const char *home, struct err *err)
 			machine_grants(start->machine, start->keeper, err);
 	if (r >= 0)
 		r = machine_user(start->directory, &start->user_number, err);
+	if (r >= 0 && machine_limits_any(&start->machine->limits))
+		r = start->group = machine_group_open(
+			start->directory, name, &start->machine->limits, err);
 	if (r >= 0)
 		r = open_sockets(start, home, err);
 	if (r >= 0)
@@ -309,6 +316,11 @@ static bool place_fds(const struct start *start)
 	return true;
 }
 
+static bool join_group(const struct start *start)
+{
+	return start->group < 0 || write(start->group, "0", 1) == 1;
+}
+
 static void exec_agent(const struct start *start)
 {
 	execv(start->agent, (char *const *)(uintptr_t)start->words);
@@ -323,8 +335,8 @@ static void run_child(const struct start *start)
 	setsid();
 	signal(SIGPIPE, SIG_DFL);
 	/* agent.log may be among the numbers that are overwritten below. */
-	if (null >= 0 && dup2(null, 0) >= 0 && dup2(null, 1) >= 0 &&
-	    dup2(start->log, 2) >= 0 && place_fds(start))
+	if (join_group(start) && null >= 0 && dup2(null, 0) >= 0 &&
+	    dup2(null, 1) >= 0 && dup2(start->log, 2) >= 0 && place_fds(start))
 		exec_agent(start);
 	if (write(2, words, sizeof(words) - 1) < 0)
 		_exit(126);
@@ -448,6 +460,7 @@ static int begin(struct start *start, const char *home,
 				 .agent = agent,
 				 .keeper = keeper,
 				 .directory = -1,
+				 .group = -1,
 				 .log = -1,
 				 .net = { .fd = -1, .words = -1 } };
 	for (int i = 0; i < FD_COUNT; i++)
@@ -482,7 +495,7 @@ int vms_machine_exec(const char *home, const struct vms_machine *machine,
 	if (!r) {
 		make_words(&start);
 		start.words[start.word_count++] = "--foreground";
-		if (place_fds(&start))
+		if (join_group(&start) && place_fds(&start))
 			exec_agent(&start);
 		r = err_sys(err, -errno, "can't start '%s'", agent);
 	}

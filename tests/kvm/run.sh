@@ -37,6 +37,24 @@ expect 2 vmsnap run web --kernel "$guests/echo.elf" --memory 1000000
 errs 'multiple of 2'
 expect 2 vmsnap run web --kernel "$guests/echo.elf" --cpu 486
 errs "no CPU is called"
+expect 2 vmsnap run web --kernel "$guests/echo.elf" --cpu-weight 0
+expect 2 vmsnap run web --kernel "$guests/echo.elf" --io-weight 10001
+# A limit that this host can't keep is refused, and nothing is left of it.
+group=$(awk '/ - cgroup2 / { print $5; exit }' /proc/self/mountinfo)
+if [ "$(id -u)" != 0 ] || ! grep -qw memory "${group:-/}/cgroup.controllers" 2>/dev/null; then
+	expect 6 vmsnap run web --kernel "$guests/echo.elf" --memory 4M --memory-max 64M
+	errs 'limits are not available here'
+else
+	expect 0 vmsnap run -q web --kernel "$guests/echo.elf" --memory 4M --memory-max 64M
+	own=$(sed -n 's/^0:://p' "/proc/$(cat home/machines/web/agent.pid)/cgroup")
+	[ "$(cat "$group$own/memory.max")" = $((64 * 1024 * 1024)) ] ||
+		fail "the limit is $(cat "$group$own/memory.max")"
+	expect 0 vmsnap stop -q --force web
+	[ ! -e "$group$own" ] || fail "its cgroup is left"
+	expect 0 vmsnap run -q web
+	expect 0 vmsnap rm --force web
+	[ ! -e "$group$own" ] || fail "its cgroup is left"
+fi
 expect 0 vmsnap ps
 silent out
 

@@ -78,6 +78,18 @@ static void test_description_round_trip(void **state)
 	assert_false(again.disks[0].read_only);
 	assert_false(again.disks[0].temporary);
 	assert_int_equal(again.disks[0].format, VMS_DISK_RAW);
+	assert_int_equal(again.limits.cpu_weight, 0);
+	assert_null(strstr(text, "limits"));
+	vms_machine_release(&again);
+	free(text);
+
+	machine.limits = (struct vms_machine_limits){ 3 * GIB, 50, 10000 };
+	assert_int_equal(machine_description_put(&machine, &text, NULL), 0);
+	assert_int_equal(
+		machine_description_get(text, strlen(text), &again, NULL), 0);
+	assert_true(again.limits.memory_bytes == 3 * GIB);
+	assert_int_equal(again.limits.cpu_weight, 50);
+	assert_int_equal(again.limits.io_weight, 10000);
 	assert_memory_equal(&again.net, &machine.net, sizeof(again.net));
 	assert_int_equal(again.net.kind, VMS_NET_USER);
 	assert_string_equal(again.net.mac, "52:54:00:12:34:56");
@@ -147,6 +159,19 @@ static void test_descriptions_refused(void **state)
 	refuse("\"cpus\": 2, ", "\"cpuz\": 2, ", -EBADMSG);
 	refuse("\"cpus\": 2", "\"cpus\": 0", -EBADMSG);
 	refuse("\"cpus\": 2", "\"cpus\": 65", -EBADMSG);
+	refuse("\"cpus\": 2", "\"cpus\": 2, \"limits\": null", -EBADMSG);
+	refuse("\"cpus\": 2",
+	       "\"cpus\": 2, \"limits\": {\"memory_bytes\": -1, "
+	       "\"cpu_weight\": 0, \"io_weight\": 0}",
+	       -EBADMSG);
+	refuse("\"cpus\": 2",
+	       "\"cpus\": 2, \"limits\": {\"memory_bytes\": 1, "
+	       "\"cpu_weight\": 10001, \"io_weight\": 0}",
+	       -EBADMSG);
+	refuse("\"cpus\": 2",
+	       "\"cpus\": 2, \"limits\": {\"memory_bytes\": 1, "
+	       "\"cpu_weight\": 0}",
+	       -EBADMSG);
 	refuse("1073741824", "1073741823", -EBADMSG);
 	refuse("1073741824", "-2097152", -EBADMSG);
 	refuse("1073741824", "0", -EBADMSG);

@@ -132,6 +132,7 @@ static const struct part {
 	{ board_make_disks, board_drop_disks },
 	{ board_make_console, board_drop_console },
 	{ board_make_balloon, board_drop_balloon },
+	{ board_make_vsock, board_drop_vsock },
 };
 
 int board_attach(struct board *board, struct device *device, struct err *err)

@@ -23,6 +23,7 @@
 #include "kvm-agent/vm/device.h"
 #include "kvm-agent/vm/events.h"
 #include "kvm-agent/vm/vm.h"
+#include "kvm-agent/vsock/sockets.h"
 
 #define BOARD_DEVICES_MAX 128u
 #define BOARD_DISKS_MAX   16u
@@ -39,6 +40,8 @@ struct board_options {
 	/* The backend stays the caller's, and outlives it, as the hooks; NULL:
 	 * there is no network. */
 	struct net_options net;
+	/* The host's ends of virtio-vsock; NULL: there is no such device. */
+	struct vsock_sockets *vsock;
 };
 
 /* Which failures of a disk have been told. */
@@ -79,6 +82,7 @@ struct board {
 	struct board_disk_news disk_news[BOARD_DISKS_MAX];
 	struct virtio_console console;
 	struct balloon balloon;
+	struct virtio_vsock vsock;
 
 	/* Those of virtio, which the I/O thread serves. */
 	struct virtio *virtios[PCI_SLOTS];

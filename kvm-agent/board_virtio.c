@@ -212,6 +212,29 @@ void board_drop_balloon(struct board *board)
 	balloon_release(&board->balloon);
 }
 
+int board_make_vsock(struct board *board, struct err *err)
+{
+	struct vsock_sockets *sockets = board->options->vsock;
+	int r;
+
+	if (!sockets)
+		return 0;
+	r = virtio_vsock_init(&board->vsock, 0, &board->virtio_host,
+			      &sockets->hooks, err);
+	if (r == 0)
+		r = attach(board, &board->vsock.virtio, err);
+	return r == 0 ? vsock_sockets_start(sockets, board->io_loop,
+					    &board->vsock, err)
+		      : r;
+}
+
+void board_drop_vsock(struct board *board)
+{
+	virtio_vsock_release(&board->vsock);
+	if (board->options->vsock)
+		vsock_sockets_stop(board->options->vsock);
+}
+
 /* ---- standing still ---- */
 
 /* One device is, by the I/O thread. */

@@ -17,5 +17,7 @@ int board_make_console(struct board *board, struct err *err);
 void board_drop_console(struct board *board);
 int board_make_balloon(struct board *board, struct err *err);
 void board_drop_balloon(struct board *board);
+int board_make_vsock(struct board *board, struct err *err);
+void board_drop_vsock(struct board *board);
 
 #endif

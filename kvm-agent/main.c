@@ -12,12 +12,12 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/signalfd.h>
-#include <sys/stat.h>
 
 #include "kvm-agent/boot_disk.h"
 #include "kvm-agent/cpu_option.h"
 #include "kvm-agent/disks.h"
 #include "kvm-agent/keeper.h"
+#include "kvm-agent/kernel_file.h"
 #include "kvm-agent/machine.h"
 #include "kvm-agent/sandbox/sandbox.h"
 #include "kvm-agent/network.h"
@@ -28,9 +28,8 @@
 #include "kvm-agent/vm/layout.h"
 #include "vmsnap/version.h"
 
-#define MEMORY_DEFAULT  (256 * MIB)
-#define KERNEL_SIZE_MAX (1 * GIB)
-#define NEWS_LINES_MAX  256u
+#define MEMORY_DEFAULT (256 * MIB)
+#define NEWS_LINES_MAX 256u
 
 enum {
 	EXIT_USAGE = 2,
@@ -60,6 +59,8 @@ struct agent {
 	struct agent_port agent_port;
 	struct network_options net_options;
 	struct network network;
+	struct vsock_sockets vsock;
+	int vsock_fd;
 	struct disk_finder finder; /* where the first disk is booted from */
 	struct boot_disk *boot_disk;
 	struct shown shown;
@@ -100,7 +101,7 @@ static const char help[] =
 	"\n"
 	"For vmsnap run, which opens these (spec/machine.md):\n"
 	"  --name NAME --control-fd N --console-fd N --log-fd N --end-fd N\n"
-	"  --lock-fd N --ready-fd N --agent-fd N --foreground\n"
+	"  --lock-fd N --ready-fd N --agent-fd N --vsock-fd N --foreground\n"
 	"  --keeper DIR --grants-fd N: what holds the store of images that stand "
 	"on one\n"
 	"  --net-tap-fd N | --net-passt-fd N, --net-mac ADDRESS, --net-mtu N\n"
@@ -152,6 +153,7 @@ enum {
 	OPTION_READY,
 	OPTION_LOCK,
 	OPTION_AGENT,
+	OPTION_VSOCK,
 	OPTION_LAYERS,
 	OPTION_USER,
 	OPTION_NET_TAP,
@@ -164,16 +166,24 @@ enum {
 	OPTION_PRINT_CPU,
 };
 
+/* Not for children. */
+static int parse_own_fd(int *out, struct err *err)
+{
+	int r = number_fd(optarg, out, err);
+
+	if (r == 0 && fcntl(*out, F_SETFD, FD_CLOEXEC) < 0)
+		return err_sys(err, -errno, "a descriptor");
+	return r;
+}
+
 /* The guest agent's port, and the virtio-console that it is on. */
 static int parse_agent_fd(struct agent *agent, struct err *err)
 {
 	int listener;
-	int r = number_fd(optarg, &listener, err);
+	int r = parse_own_fd(&listener, err);
 
 	if (r < 0)
 		return r;
-	if (fcntl(listener, F_SETFD, FD_CLOEXEC) < 0)
-		return err_sys(err, -errno, "--agent-fd");
 	agent_port_init(&agent->agent_port, listener);
 	agent->options.board.agent_port = &agent->agent_port;
 	return 0;
@@ -214,6 +224,8 @@ static int parse_option(struct agent *agent, int option, struct err *err)
 	case OPTION_NET_MTU:
 		agent->net_options.mtu = optarg;
 		return 0;
+	case OPTION_VSOCK:
+		return parse_own_fd(&agent->vsock_fd, err);
 	case 'k':
 		agent->kernel = optarg;
 		return 0;
@@ -287,6 +299,7 @@ static int parse(struct agent *agent, int argc, char **argv, struct err *err)
 		{ "keeper", required_argument, NULL, OPTION_KEEPER },
 		{ "grants-fd", required_argument, NULL, OPTION_GRANTS },
 		{ "net-mtu", required_argument, NULL, OPTION_NET_MTU },
+		{ "vsock-fd", required_argument, NULL, OPTION_VSOCK },
 		{ "foreground", no_argument, NULL, 'f' },
 		{ "help", no_argument, NULL, 'h' },
 		{ "version", no_argument, NULL, 'v' },
@@ -324,57 +337,6 @@ static int parse(struct agent *agent, int argc, char **argv, struct err *err)
 
 /* ---- the kernel ---- */
 
-static int open_file(const char *path, struct err *err)
-{
-	char quoted[256];
-	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
-
-	int code = -errno;
-
-	if (fd >= 0)
-		return fd;
-	/* -EACCES is KVM's, for the exit status. */
-	return err_sys(err, code == -EACCES ? -EPERM : code, "open '%s'",
-		       escape_name(quoted, sizeof(quoted), path));
-}
-
-/* The whole file, on the heap: a mapping of a file that another cuts off would
- * be our end. */
-static int read_file(int fd, const char *path, void **out, size_t *out_size,
-		     struct err *err)
-{
-	autofree uint8_t *data = NULL;
-	char quoted[256];
-	struct stat stat;
-	size_t size = 0;
-	int r;
-
-	escape_name(quoted, sizeof(quoted), path);
-	if (fstat(fd, &stat) < 0)
-		return err_sys(err, -errno, "'%s'", quoted);
-	if (!S_ISREG(stat.st_mode) || stat.st_size <= 0 ||
-	    stat.st_size > (off_t)KERNEL_SIZE_MAX)
-		return err_set(err, -EINVAL,
-			       "'%s' is no file of 1 byte to 1 GiB", quoted);
-	r = alloc_array(&data, (size_t)stat.st_size, 1, err);
-	while (r == 0 && size < (size_t)stat.st_size) {
-		ssize_t got = pread(fd, data + size,
-				    (size_t)stat.st_size - size, (off_t)size);
-
-		if (got < 0 && errno == EINTR)
-			continue;
-		if (got <= 0)
-			return err_sys(err, got ? -errno : -ENODATA,
-				       "read '%s'", quoted);
-		size += (size_t)got;
-	}
-	if (r < 0)
-		return r;
-	*out = ptr_steal(&data);
-	*out_size = size;
-	return 0;
-}
-
 /* What the first disk would boot, with our words behind its own. */
 static int boot_from_disk(struct agent *agent, const struct memory *memory,
 			  struct boot_start *start, struct err *err)
@@ -411,11 +373,11 @@ static int boot(struct machine_hooks *hooks, const struct memory *memory,
 
 	if (!agent->kernel)
 		return boot_from_disk(agent, memory, start, err);
-	r = read_file(agent->kernel_fd, agent->kernel, &kernel,
-		      &source.kernel_size, err);
+	r = kernel_file_read(agent->kernel_fd, agent->kernel, &kernel,
+			     &source.kernel_size, err);
 	if (r == 0 && agent->initrd)
-		r = read_file(agent->initrd_fd, agent->initrd, &initrd,
-			      &source.initrd_size, err);
+		r = kernel_file_read(agent->initrd_fd, agent->initrd, &initrd,
+				     &source.initrd_size, err);
 	if (r < 0)
 		return r;
 	source.kernel = kernel;
@@ -572,12 +534,12 @@ static int open_all(struct agent *agent, struct err *err)
 	if (r < 0)
 		return r;
 	if (agent->kernel) {
-		agent->kernel_fd = open_file(agent->kernel, err);
+		agent->kernel_fd = kernel_file_open(agent->kernel, err);
 		if (agent->kernel_fd < 0)
 			return agent->kernel_fd;
 	}
 	if (agent->initrd) {
-		agent->initrd_fd = open_file(agent->initrd, err);
+		agent->initrd_fd = kernel_file_open(agent->initrd, err);
 		if (agent->initrd_fd < 0)
 			return agent->initrd_fd;
 	}
@@ -653,6 +615,21 @@ static int wall_in(struct agent *agent, struct err *err)
 	return r == 0 ? sandbox_filter(&filter, err) : r;
 }
 
+/* The directory as it is within the walls: a descriptor of it that was opened
+ * outside would lead out of them. */
+static int open_vsock(struct agent *agent, struct err *err)
+{
+	const char *folder = agent->disks.folder;
+
+	if (agent->vsock_fd < 0)
+		return 0;
+	if (folder && chdir(folder) < 0)
+		return err_sys(err, -errno, "the machine's directory");
+	vsock_sockets_init(&agent->vsock, fd_steal(&agent->vsock_fd), folder);
+	agent->options.board.vsock = &agent->vsock;
+	return 0;
+}
+
 static int run(struct agent *agent, struct err *err)
 {
 	int r = open_all(agent, err);
@@ -661,6 +638,8 @@ static int run(struct agent *agent, struct err *err)
 		r = open_line(agent, err);
 	if (r == 0)
 		r = wall_in(agent, err);
+	if (r == 0)
+		r = open_vsock(agent, err);
 	if (r == 0)
 		r = open_disks(agent, err);
 	if (r == 0)
@@ -699,6 +678,7 @@ static void close_all(struct agent *agent)
 		keeper_client_stop(agent->disks.keeper);
 	machine_free(agent->machine);
 	agent_port_stop(&agent->agent_port);
+	vsock_sockets_stop(&agent->vsock);
 	disk_finder_stop(&agent->finder);
 	boot_disk_close(agent->boot_disk);
 	network_close(&agent->network);
@@ -719,6 +699,7 @@ static void close_all(struct agent *agent)
 				"nobody took them in time\n",
 				lost);
 	}
+	autofd_run(&agent->vsock_fd);
 	autofd_run(&agent->signals.fd);
 	autofd_run(&agent->kernel_fd);
 	autofd_run(&agent->initrd_fd);
@@ -741,6 +722,7 @@ int main(int argc, char **argv)
 		.fds = { -1, -1, -1, -1, -1, -1 },
 		.net_options = { -1, -1, NULL, NULL },
 		.signals = { .fd = -1 },
+		.vsock_fd = -1,
 	};
 	int r;
 

@@ -32,6 +32,7 @@ enum agent_fd {
 	FD_AGENT,
 	FD_NET,
 	FD_GRANTS,
+	FD_VSOCK,
 	FD_READY, /* last: not always there */
 	FD_COUNT,
 };
@@ -40,7 +41,8 @@ static const char *const fd_options[FD_COUNT] = {
 	[FD_CONTROL] = "--control-fd", [FD_CONSOLE] = "--console-fd",
 	[FD_CONSOLE_LOG] = "--log-fd", [FD_END] = "--end-fd",
 	[FD_LOCK] = "--lock-fd",       [FD_AGENT] = "--agent-fd",
-	[FD_GRANTS] = "--grants-fd",   [FD_READY] = "--ready-fd",
+	[FD_GRANTS] = "--grants-fd",   [FD_VSOCK] = "--vsock-fd",
+	[FD_READY] = "--ready-fd",
 };
 
 #define WORDS_MAX 128
@@ -179,7 +181,8 @@ static int open_sockets(struct start *start, const char *home, struct err *err)
 		const char *name;
 	} sockets[] = { { FD_CONTROL, "control" },
 			{ FD_CONSOLE, "console" },
-			{ FD_AGENT, "agent" } };
+			{ FD_AGENT, "agent" },
+			{ FD_VSOCK, "vsock" } };
 	char path[PATH_MAX];
 	int r = 0;
 

@@ -128,10 +128,11 @@ static const struct {
 	{ SCMP_SYS(unlink), FILES },
 	{ SYS_cachestat, FILES },
 
-	/* Sockets: a peer's, a keeper's, passt's. Who reads an image asks the
-	 * keeper, or an NBD server, itself. */
+	/* Sockets: a peer's, a keeper's, passt's, those beside the machine. Who
+	 * reads an image asks the keeper, or an NBD server, itself. */
 	{ SCMP_SYS(accept4), IO },
 	{ SCMP_SYS(connect), IO | KEEPER },
+	{ SCMP_SYS(geteuid), IO }, /* who is at the other end? */
 	{ SCMP_SYS(getpeername), IO },
 	{ SCMP_SYS(getsockopt), IO | KEEPER },
 	{ SCMP_SYS(recvfrom), IO | KEEPER | FILES },
@@ -145,7 +146,6 @@ static const struct {
 	{ SCMP_SYS(bind), CONTROL },
 	{ SCMP_SYS(epoll_create1), CONTROL },
 	{ SCMP_SYS(eventfd2), CONTROL },
-	{ SCMP_SYS(geteuid), CONTROL | IO },
 	{ SCMP_SYS(getrusage), CONTROL },
 	{ SCMP_SYS(getuid), CONTROL },
 	{ SCMP_SYS(listen), CONTROL },
@@ -154,6 +154,9 @@ static const struct {
 	{ SCMP_SYS(signalfd4), CONTROL },
 	{ SCMP_SYS(timerfd_create), CONTROL },
 	{ SCMP_SYS(wait4), CONTROL },
+
+	/* The sockets that the guest's connections go to. */
+	{ SCMP_SYS(chdir), OPENING },
 
 	/* The folder of a layer that is thrown away. */
 	{ SCMP_SYS(mkdir), OPENING },

@@ -417,8 +417,11 @@ static void told(struct machine_hooks *hooks, enum guest_event event)
 
 	if (agent->service)
 		service_told(agent->service, event);
-	if (event == GUEST_PANICKED)
+	/* It may say so for ever. */
+	if (event == GUEST_PANICKED && agent->news_lines < NEWS_LINES_MAX) {
+		agent->news_lines++;
 		say("the guest's kernel has panicked");
+	}
 }
 
 /* As a line of the log, as long as that is short. */

@@ -88,10 +88,8 @@ static void test_replies(void **state)
 		"{\"return\":{\"exited\":true,\"signal\":128}}",
 		"{\"return\":{\"exited\":true,\"exitcode\":0,\"out-data\":1}}",
 		"{\"return\":{\"exited\":true,\"exitcode\":0,\"out-data\":\"Z\"}}",
-		"{\"return\":{\"exited\":true,\"exitcode\":0,"
-		"\"out-data\":\"Zg==\",\"err-data\":\"Zg=\"}}",
-		"{\"return\":{\"exited\":true,\"exitcode\":0,"
-		"\"err-truncated\":1}}",
+		"{\"return\":{\"exited\":true,\"signal\":1,\"err-data\":\"Zg=\"}}",
+		"{\"return\":{\"exited\":true,\"signal\":1,\"err-truncated\":1}}",
 		"{\"return\":{\"exited\":true,\"exited\":true,\"exitcode\":0}}",
 	};
 	struct guest_agent_look look = { .ended = true };

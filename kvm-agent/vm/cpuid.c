@@ -26,6 +26,7 @@
 #define LEAF_KVM_FEATURES 0x40000001u
 #define LEAF_AMD_BASIC    0x80000000u
 #define LEAF_AMD_FEATURES 0x80000001u
+#define LEAF_AMD_L1       0x80000005u
 #define LEAF_AMD_POWER    0x80000007u
 #define LEAF_AMD_SIZES    0x80000008u
 #define LEAF_AMD_NESTED   0x8000000au
@@ -427,6 +428,15 @@ static void set_leaf(struct kvm_cpuid_entry2 *entry, unsigned cpus, bool amd)
 		entry->edx &= ~F1D_MULTIPLE;
 		if (cpus > 1)
 			entry->edx |= F1D_MULTIPLE;
+		break;
+	case LEAF_AMD_L1:
+		/* KVM before Linux 6.2 tells of none, and Linux on Bulldozer's
+		 * family divides by their ways: 32 KiB each, 8 ways, lines of
+		 * 64; 64 entries of TLB. */
+		if (amd && (!entry->ecx || !entry->edx)) {
+			entry->eax = entry->ebx = 0xff40ff40;
+			entry->ecx = entry->edx = 0x20080140;
+		}
 		break;
 	case LEAF_COUNTERS:
 	case LEAF_AMD_NESTED:

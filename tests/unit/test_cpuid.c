@@ -162,6 +162,25 @@ static void test_lacking(void **state)
 	free(cpuid);
 }
 
+/* Linux divides by the ways of AMD's first cache, of which KVM may tell none. */
+static void test_first_cache(void **state)
+{
+	struct kvm_cpuid2 *cpuid = make();
+	struct kvm_cpuid_entry2 *first = leaf(cpuid, 0x80000004, 0);
+
+	(void)state;
+	first->function = 0x80000005;
+	assert_int_equal(cpuid_apply_model(cpuid, CPU_X86_64_V2, 1, NULL), 0);
+	assert_int_equal(leaf(cpuid, 0x80000005, 0)->edx, 0);
+	leaf(cpuid, 0, 0)->ebx = 0x68747541;
+	assert_int_equal(cpuid_apply_model(cpuid, CPU_X86_64_V2, 1, NULL), 0);
+	assert_int_equal(leaf(cpuid, 0x80000005, 0)->edx, 0x20080140);
+	leaf(cpuid, 0x80000005, 0)->edx = 0x40020140;
+	assert_int_equal(cpuid_apply_model(cpuid, CPU_HOST, 1, NULL), 0);
+	assert_int_equal(leaf(cpuid, 0x80000005, 0)->edx, 0x40020140);
+	free(cpuid);
+}
+
 static void test_names(void **state)
 {
 	enum cpu_model model = CPU_HOST;
@@ -358,6 +377,7 @@ int main(void)
 		cmocka_unit_test(test_topology),
 		cmocka_unit_test(test_baselines),
 		cmocka_unit_test(test_lacking),
+		cmocka_unit_test(test_first_cache),
 		cmocka_unit_test(test_names),
 		cmocka_unit_test(test_list_round_trip),
 		cmocka_unit_test(test_lists_refused),

@@ -1,12 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 # On level 1: our machine and QEMU's beside each other, on the same KVM, disks
 # and clock: from start to the login prompt, and 4 KiB requests at random
-# places of a disk. tests/lab/bench starts it.
+# places of a disk. A cold read is one that level 1's page cache does not have.
+# tests/lab/bench starts it.
 . /files/lib.sh
 machine=ours
 sheet=/results/figures # one line a figure: what, value
 size=268435456
-count=${COUNT:-6000}
+count=${COUNT:-3000}
 kernel_words="root=UUID=76d5b9a2-0a53-4c0b-9a56-2f6f6c3f0003 ro console=ttyS0"
 kernel_words="$kernel_words systemd.show_status=0"
 
@@ -23,9 +24,19 @@ fetch_tool() {
 		chmod +x /tmp/tool" || fail "the tool does not get there"
 }
 
+chill() {
+	sync
+	echo 3 >/proc/sys/vm/drop_caches
+}
+
+warm_up() { cat /dev/vda >/dev/null; }
+
 guest_rates() { # WHAT DEVICE
 	local depth op
 	for depth in 1 16 64; do
+		chill
+		figure "$1, cold read, depth $depth" "$(on_guest \
+			"/tmp/tool rate $2 read $count $depth 0 $size")"
 		for op in read write; do
 			figure "$1, $op, depth $depth" "$(on_guest \
 				"/tmp/tool rate $2 $op $count $depth 0 $size")"
@@ -33,14 +44,21 @@ guest_rates() { # WHAT DEVICE
 	done
 }
 
+bare_rate() { # KIND FILE OP DEPTH
+	image_bench ops "$1" "$2" "$3" "$count" "$4" 0 $size |
+		sed 's/.*"seconds": \([0-9.]*\).*/\1/' |
+		awk -v n="$count" '{ printf "%.0f", n / $1 }'
+}
+
 bare_rates() { # WHAT KIND FILE
 	local depth op
 	for depth in 1 16 64; do
+		chill
+		figure "$1, cold read, depth $depth" \
+			"$(bare_rate "$2" "$3" read $depth)"
 		for op in read write; do
-			figure "$1, $op, depth $depth" "$(
-				image_bench ops "$2" "$3" $op $count $depth 0 \
-					$size | sed 's/.*"seconds": \([0-9.]*\).*/\1/' |
-					awk -v n=$count '{ printf "%.0f", n / $1 }')"
+			figure "$1, $op, depth $depth" \
+				"$(bare_rate "$2" "$3" $op $depth)"
 		done
 	done
 }
@@ -57,11 +75,11 @@ bare_rates "image API" image /lab/disk.vsi
 bare_rates "raw file" raw /lab/disk.raw
 
 # ---- ours ----
+warm_up
 begun=$(at)
 vmsnap run $machine --kernel /files/vmlinuz --initrd /files/guest-initrd \
-	--append "$kernel_words" --memory 512M --disk /dev/vda \
-	--disk /tmp/tool.raw --disk /lab/disk.vsi --disk /lab/disk.raw \
-	--in-place || exit 1
+	--append "$kernel_words" --memory 512M --in-place --disk /dev/vda \
+	--disk /tmp/tool.raw --disk /lab/disk.vsi --disk /lab/disk.raw || exit 1
 seen=0
 appears 'login: $'
 figure "ours, start to login prompt, s" "$(since "$begun")"
@@ -80,6 +98,7 @@ disk() {
 	echo "-drive file=$1,if=none,id=$2,format=raw,cache=writeback,aio=io_uring
 		-device virtio-blk-pci,drive=$2,iothread=io"
 }
+warm_up
 begun=$(at)
 : >/tmp/qemu.log
 qemu-system-x86_64 -L /usr/share/seabios -L /usr/share/qemu -accel kvm \

@@ -5,14 +5,14 @@
 modules="irqbypass kvm kvm-amd virtio_pci virtio_blk virtio_net ext4 tun vsock"
 guest_packages=linux-image-cloud-amd64,systemd-sysv,udev,dbus,iproute2
 guest_packages+=,iputils-ping,curl,qemu-guest-agent,e2fsprogs,util-linux
-guest_packages+=,isc-dhcp-client,ifupdown
 
 guest_tree() {
 	mmdebstrap --quiet --variant=minbase --include="$guest_packages" \
 		--aptopt='Acquire::Retries "2"' \
 		--customize-hook='echo lab >"$1/etc/hostname"' \
 		--customize-hook='echo "root:lab" | chroot "$1" chpasswd' \
-		--customize-hook='printf "auto lo eth0\niface lo inet loopback\nallow-hotplug eth0\niface eth0 inet dhcp\n" >"$1/etc/network/interfaces"' \
+		--customize-hook='printf "[Match]\nType=ether\n[Network]\nDHCP=ipv4\n" >"$1/etc/systemd/network/lab.network"' \
+		--customize-hook='chroot "$1" systemctl -q enable systemd-networkd' \
 		--customize-hook='echo "/dev/disk/by-uuid/76d5b9a2-0a53-4c0b-9a56-2f6f6c3f0003 / ext4 errors=remount-ro 0 1" >"$1/etc/fstab"' \
 		--dpkgopt='path-exclude=/usr/share/doc/*' \
 		--dpkgopt='path-exclude=/usr/share/man/*' \

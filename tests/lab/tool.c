@@ -7,6 +7,8 @@
  *	                       what it is sent
  *	send CID PORT          standard input to a vsock port, its answer to
  *	                       standard output
+ *	serve SOCKET           as listen, at a Unix socket, of the host
+ *	call SOCKET PORT       as send, to a guest's port by its vsock.sock
  *	rate FILE read|write COUNT DEPTH STEP RANGE
  *	                       requests of 4 KiB past the page cache, STEP bytes
  *	                       apart, beginning anew at RANGE (STEP 0: at random
@@ -22,6 +24,7 @@
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
+#include <sys/un.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -71,15 +74,8 @@ static int vsock(void)
 	return fd;
 }
 
-static int listen_at(unsigned port)
+static _Noreturn void answer(int fd)
 {
-	struct sockaddr_vm address = { .svm_family = AF_VSOCK,
-				       .svm_cid = VMADDR_CID_ANY,
-				       .svm_port = port };
-	int fd = vsock();
-
-	if (bind(fd, (struct sockaddr *)&address, sizeof(address)) < 0)
-		die("bind");
 	if (listen(fd, 4) < 0)
 		die("listen");
 	for (;;) {
@@ -92,6 +88,27 @@ static int listen_at(unsigned port)
 	}
 }
 
+static int ask(int fd)
+{
+	copy(0, fd);
+	if (shutdown(fd, SHUT_WR) < 0)
+		die("shutdown");
+	copy(fd, 1);
+	return 0;
+}
+
+static _Noreturn void listen_at(unsigned port)
+{
+	struct sockaddr_vm address = { .svm_family = AF_VSOCK,
+				       .svm_cid = VMADDR_CID_ANY,
+				       .svm_port = port };
+	int fd = vsock();
+
+	if (bind(fd, (struct sockaddr *)&address, sizeof(address)) < 0)
+		die("bind");
+	answer(fd);
+}
+
 static int send_to(unsigned cid, unsigned port)
 {
 	struct sockaddr_vm address = { .svm_family = AF_VSOCK,
@@ -101,11 +118,51 @@ static int send_to(unsigned cid, unsigned port)
 
 	if (connect(fd, (struct sockaddr *)&address, sizeof(address)) < 0)
 		die("connect");
-	copy(0, fd);
-	if (shutdown(fd, SHUT_WR) < 0)
-		die("shutdown");
-	copy(fd, 1);
-	return 0;
+	return ask(fd);
+}
+
+static int unix_socket(const char *path, struct sockaddr_un *address)
+{
+	int fd = socket(AF_UNIX, SOCK_STREAM, 0);
+
+	if (fd < 0)
+		die("socket");
+	*address = (struct sockaddr_un){ .sun_family = AF_UNIX };
+	strncpy(address->sun_path, path, sizeof(address->sun_path) - 1);
+	return fd;
+}
+
+static _Noreturn void serve(const char *path)
+{
+	struct sockaddr_un address;
+	int fd = unix_socket(path, &address);
+
+	if (bind(fd, (struct sockaddr *)&address, sizeof(address)) < 0)
+		die("bind");
+	answer(fd);
+}
+
+static int call(const char *path, const char *port)
+{
+	struct sockaddr_un address;
+	int fd = unix_socket(path, &address);
+	char line[32];
+	size_t n = 0;
+
+	if (connect(fd, (struct sockaddr *)&address, sizeof(address)) < 0)
+		die("connect");
+	n = (size_t)snprintf(line, sizeof(line), "CONNECT %.10s\n", port);
+	write_all(fd, line, n);
+	/* Behind the line is what the guest sends. */
+	for (n = 0; n < sizeof(line); n++) {
+		if (read(fd, line + n, 1) != 1)
+			die("no answer");
+		if (line[n] == '\n')
+			break;
+	}
+	if (strncmp(line, "OK ", 3))
+		die("no OK");
+	return ask(fd);
 }
 
 /* ---- a disk's rate ---- */
@@ -216,13 +273,17 @@ int main(int count, char **words)
 {
 	const char *what = count > 1 ? words[1] : "";
 
+	if (!strcmp(what, "serve") && count == 3)
+		serve(words[2]);
+	if (!strcmp(what, "call") && count == 4)
+		return call(words[2], words[3]);
 	if (!strcmp(what, "listen") && count == 3)
-		return listen_at((unsigned)strtoul(words[2], NULL, 10));
+		listen_at((unsigned)strtoul(words[2], NULL, 10));
 	if (!strcmp(what, "send") && count == 4)
 		return send_to((unsigned)strtoul(words[2], NULL, 10),
 			       (unsigned)strtoul(words[3], NULL, 10));
 	if (!strcmp(what, "rate") && count == 8)
 		return rate(words + 2);
-	fprintf(stderr, "usage: tool listen|send|rate ...\n");
+	fprintf(stderr, "usage: tool listen|send|serve|call|rate ...\n");
 	return 2;
 }

@@ -4,8 +4,9 @@
 #
 #   mkdisk.sh DIR            base.raw, gen1.raw, gen2.raw: three generations of
 #                            one Debian disk (8 GiB sparse each)
-#   mkdisk.sh --small DIR    small.raw: a Debian minbase, or without network
-#                            this machine's own /usr (at most 700 MB)
+#   mkdisk.sh --small DIR [PACKAGE,...]
+#                            small.raw: a Debian minbase and these, or without
+#                            network this machine's own /usr (at most 700 MB)
 #   mkdisk.sh --change FILE  changes the file system in FILE in place
 #
 # gen1 is base with more packages installed *in place*, gen2 is gen1 after
@@ -171,7 +172,7 @@ small_disk() {
 	[ ! -e "$dir/small.raw" ] || return 0
 	make_scratch "$dir"
 	if command -v mmdebstrap >/dev/null && [ "$(id -u)" = 0 ] &&
-		debian_tree "$scratch/tree" "" minbase 2>"$scratch/log"; then
+		debian_tree "$scratch/tree" "$2" minbase 2>"$scratch/log"; then
 		say "the disk is a Debian minbase, made by mmdebstrap"
 	else
 		say "no Debian mirror to be reached (or not root): the disk" \
@@ -185,13 +186,13 @@ small_disk() {
 
 case ${1-} in
 --small)
-	small_disk "${2:?mkdisk.sh --small DIR}"
+	small_disk "${2:?mkdisk.sh --small DIR}" "${3-}"
 	;;
 --change)
 	churn "${2:?mkdisk.sh --change FILE}" --log-mb 20 --database-mb 16
 	;;
 -* | "")
-	sed -n '3,15s/^# \{0,1\}//p' "$0"
+	sed -n '3,16s/^# \{0,1\}//p' "$0"
 	exit 2
 	;;
 *)

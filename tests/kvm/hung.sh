@@ -97,8 +97,10 @@ wait "$asker"
 grep -q '"error":"invalid".*stopped' paused || fail "ended: $(cat paused)"
 expect 0 vmsnap ps
 says '^web +stopped .*turned off by a client'
-expect 0 vmsnap stop -q --force web
+# A thread whose request the server has begun can't be killed before it ends.
+status=0
+vmsnap stop -q --force web 2>err || status=$?
+[ "$status" = 0 ] || errs 'still runs'
 kill -CONT "$server"
-expect 0 vmsnap ps
-says '^web +stopped'
-expect 0 vmsnap rm -q web
+is_gone() { vmsnap rm -q web 2>/dev/null; }
+until_true is_gone

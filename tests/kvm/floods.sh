@@ -16,8 +16,8 @@ import json, socket, sys, threading
 
 def connect(name):
     s = socket.socket(socket.AF_UNIX)
+    s.connect(sys.argv[1] + "/" + name)  # waits where others queue
     s.settimeout(60)
-    s.connect(sys.argv[1] + "/" + name)
     return s
 
 def flood(s, data):

@@ -157,10 +157,11 @@ int vms_machine_exec(const char *home, const struct vms_machine *machine,
 
 struct vms_machine_status {
 	/* The agent's word; without one "stopped", or "crashed": the agent or
-	 * the host went down with it. "damaged": no machine.json to be read. */
+	 * the host went down with it. "damaged": no machine.json to be read.
+	 * "silent": there is an agent, and it does not answer. */
 	char state[16];
 	char cause[ERR_TEXT_MAX]; /* empty: none */
-	bool alive;               /* there is an agent, and it answered */
+	bool alive;               /* there is an agent */
 	uint64_t process;
 	unsigned cpus;
 	uint64_t memory_bytes, resident_bytes, uptime_ms, cpu_ms;

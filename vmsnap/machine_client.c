@@ -310,8 +310,9 @@ int vms_machine_status(const char *home, const char *name,
 	/* One that is ending answers no more, and has said how it ended. */
 	if (r == -ESRCH && look(home, name, directory, out, err) == 0)
 		return 0;
-	strcpy(out->state, "crashed");
+	strcpy(out->state, "silent");
 	memcpy(out->cause, why.text, sizeof(out->cause));
+	out->alive = true;
 	return 0;
 }
 

@@ -144,6 +144,7 @@ expect 0 vmsnap run -q web
 
 # One that does not answer is ended by force.
 kill -STOP "$(cat home/machines/web/agent.pid)"
+is_state web silent || fail "one that does not answer is not told"
 expect 0 vmsnap stop --force web
 is_state web crashed || fail "still there"
 

@@ -25,9 +25,13 @@ bool disk_is_image(const char *path)
 }
 
 static int open_image(struct disks *disks, const char *path,
-		      enum image_mode mode, struct image **out, struct err *err)
+		      enum image_mode mode, bool is_beneath, struct image **out,
+		      struct err *err)
 {
-	struct image_options options = { .mode = mode };
+	/* One that is beneath another is read by that one's helpers, who may
+	 * not make threads. */
+	struct image_options options = { .mode = mode,
+					 .helpers_now = is_beneath };
 	struct image_base_info base;
 	int r = image_read_base_info(disks->io, path, &base, err);
 
@@ -104,7 +108,7 @@ static int open_beneath(struct disks *disks, const char *path,
 		return open_nbd(path, out, err);
 	if (!disk_is_image(path))
 		return base_raw_open(out, disks->io, path, err);
-	r = open_image(disks, path, IMAGE_READ_ONLY, &image, err);
+	r = open_image(disks, path, IMAGE_READ_ONLY, true, &image, err);
 	return r < 0 ? r : base_image_open(out, image, err);
 }
 
@@ -158,7 +162,7 @@ static int open_one(struct disks *disks, const char *path, enum disk_use use,
 		r = open_image(disks, path,
 			       use == DISK_READ_ONLY ? IMAGE_READ_ONLY
 						     : IMAGE_READ_WRITE,
-			       &image, err);
+			       false, &image, err);
 	else
 		return disk_raw_new(&disks->disks[disks->count], disks->io,
 				    path, use == DISK_READ_ONLY, BLK_DEPTH,

@@ -85,6 +85,8 @@ struct image_options {
 	struct image_base *base; /* taken over (closed with the image, also when
 				    the open fails); NULL: must have none */
 	size_t map_memory_bytes; /* bound for map pages held; 0: 64 MiB */
+	bool helpers_now; /* its helpers are made by the open: whoever reads may
+			     have no right to make threads. Else when needed */
 	/* Damage found at open or later; may be NULL. Any thread. */
 	void (*damage)(void *arg, uint64_t offset, uint64_t length,
 		       const char *what);

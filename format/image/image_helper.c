@@ -79,6 +79,16 @@ static int make_thread(pthread_t *thread, void *(*run)(void *), void *arg)
 	return -r;
 }
 
+void helper_start(struct image *image)
+{
+	image_lock(image);
+	while (image->threads && image->slow_count < SLOW_THREADS &&
+	       make_thread(&image->slow_threads[image->slow_count], helper_main,
+			   image) == 0)
+		image->slow_count++;
+	image_unlock(image);
+}
+
 void part_to_helper(struct part *part)
 {
 	struct image *image = part->queue->image;

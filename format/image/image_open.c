@@ -530,6 +530,8 @@ int image_open(struct image **out, struct vs_io *io, const char *path,
 			base->close(base);
 		return r;
 	}
+	if (options->helpers_now)
+		helper_start(image);
 	if (image->writable && image->threads) {
 		image_lock(image);
 		image->want_prepare = !image->prepared && !image->thrown_away;

@@ -404,6 +404,8 @@ void write_set_bits(struct layer *top, struct map_page *page, unsigned index,
 		    unsigned from, unsigned to);
 
 /* image_helper.c: threads, or the same done inline. */
+/* All helpers, where threads are allowed. */
+void helper_start(struct image *image);
 void helper_stop(struct image *image);
 void helper_wake_background(struct image *image);
 /* A flush by the caller, blocking. Of several at once the second makes durable

@@ -65,6 +65,7 @@ more_passes loop "$sum"
 [ -e home/machines/loop/disk1.vsi ] || fail "the second disk"
 until_true is_of machines 1
 vmsnap image create -q own.vsi --from a
+vmsnap image create -q own2.vsi --from a
 secret=$VMSNAP_PASSPHRASE
 unset VMSNAP_PASSPHRASE
 expect 0 vmsnap run three --disk own.vsi --in-place --kernel "$guest" \
@@ -77,6 +78,20 @@ until_true is_of machines 2
 process=$(of process)
 expect 5 vmsnap keeper stop
 errs 'machines use the keeper'
+
+# A throw-away layer over an image that stands on a snapshot; and over one that
+# has data of its own too.
+expect 0 vmsnap run throw --disk own2.vsi --kernel "$guest" --memory 16M
+until_true log_has throw "^pass 0: $sum"
+expect 0 vmsnap rm --force throw
+expect 0 vmsnap run write --disk own2.vsi --in-place \
+	--kernel "$BUILD/tests/kvm/virtio.elf" --memory 64M
+until_true log_has write '^done'
+vmsnap rm -q --force write
+VMSNAP_PASSPHRASE=$secret vmsnap image export -q own2.vsi exported.raw
+expect 0 vmsnap run throw --disk own2.vsi --kernel "$guest" --memory 16M
+until_true log_has throw "^pass 0: $(sum_of exported.raw)"
+expect 0 vmsnap rm --force throw
 
 # Killed: it comes back by itself, and the guests have only waited.
 kill -9 "$process"

@@ -495,13 +495,15 @@ static int take_grants(struct keeper_client *client,
 	return 0;
 }
 
-/* Signals are for the program's own threads. */
+/* Signals are for the program's own threads, but for what it has to answer for
+ * itself: a call that a sandbox refuses. */
 static int start_thread(struct keeper_client *client, struct err *err)
 {
 	sigset_t all, old;
 	int r;
 
 	sigfillset(&all);
+	sigdelset(&all, SIGSYS);
 	pthread_sigmask(SIG_SETMASK, &all, &old);
 	r = pthread_create(&client->thread, NULL, client_main, client);
 	pthread_sigmask(SIG_SETMASK, &old, NULL);

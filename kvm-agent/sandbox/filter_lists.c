@@ -157,6 +157,7 @@ static const struct {
 
 	/* The sockets that the guest's connections go to. */
 	{ SCMP_SYS(chdir), OPENING },
+	{ SCMP_SYS(fchdir), OPENING }, /* of the keeper's thread */
 
 	/* The folder of a layer that is thrown away. */
 	{ SCMP_SYS(mkdir), OPENING },
@@ -360,6 +361,9 @@ int filter_add_rules(scmp_filter_ctx filter, enum sandbox_kind kind,
 		r = add_thread_calls(filter);
 	if (r == 0 && marks & CONTROL)
 		r = add_control_calls(filter, options);
+	/* A current folder of its own: no namespace. */
+	if (r == 0 && marks & OPENING)
+		r = WHEN(filter, SCMP_SYS(unshare), is(0, CLONE_FS));
 	/* It is asked for where it may be had, and done without where not. */
 	if (r == 0 && !(marks & OPENING))
 		r = seccomp_rule_add(filter, SCMP_ACT_ERRNO(EPERM),

@@ -9,7 +9,9 @@
 #include "vmsnap/keeper/client.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <pthread.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -51,6 +53,8 @@ enum client_state {
 
 struct keeper_client {
 	char *folder;
+	int directory; /* the same; a descriptor to get there by */
+	bool is_there; /* it is the thread's own current folder */
 	int wake;
 	unsigned volume_count;
 	uint8_t grants[KEEPER_VOLUMES_MAX][KEEPER_GRANT_SIZE];
@@ -180,7 +184,13 @@ static int connect_once(struct keeper_client *client,
 	int r;
 
 	*connection = (struct connection){ .fd = -1 };
-	r = connection->fd = keeper_connect_path(client->folder, KEEPER_AGENT);
+	r = connection->fd =
+		client->is_there
+			? keeper_connect_here(KEEPER_AGENT)
+			: keeper_connect_path(client->folder, KEEPER_AGENT);
+	/* Not a keeper's word: there may be another socket by and by. */
+	if (r == -EACCES)
+		r = -EPERM;
 	if (r >= 0)
 		r = greet(client, connection);
 	if (!r)
@@ -284,6 +294,9 @@ static void *client_main(void *arg)
 	struct keeper_client *client = arg;
 	int retry_ms = RETRY_MIN_MS;
 
+	/* No folder above it need be open to whom the agent becomes. */
+	client->is_there =
+		unshare(CLONE_FS) == 0 && fchdir(client->directory) == 0;
 	thread_begin(THREAD_KEEPER);
 	while (!atomic_load(&client->stopped)) {
 		struct connection connection;
@@ -557,11 +570,13 @@ int keeper_client_new(struct keeper_client **out,
 
 	if (r)
 		return r;
-	client->now.fd = -1;
+	client->now.fd = client->directory = -1;
 	init_locks(client);
 	client->wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	client->folder = strdup(options->folder);
-	r = client->wake < 0 || !client->folder
+	client->directory =
+		open(options->folder, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	r = client->wake < 0 || !client->folder || client->directory < 0
 		    ? err_sys(err, -errno, "a keeper's client")
 		    : take_grants(client, options, err);
 	if (!r)
@@ -598,6 +613,7 @@ void keeper_client_free(struct keeper_client *client)
 		pthread_join(client->thread, NULL);
 	connection_end(&client->now);
 	autofd_run(&client->wake);
+	autofd_run(&client->directory);
 	free(client->folder);
 	for (unsigned i = 0; i < SLOTS; i++)
 		pthread_cond_destroy(&client->slots[i].changed);

@@ -7,9 +7,10 @@
  * For the agent's walls: it has one thread, which keeper_client_new() makes
  * (THREAD_KEEPER). That uses memfd_create, ftruncate, fcntl, mmap, munmap,
  * socket(AF_UNIX), connect, sendmsg, recvmsg, ppoll, shutdown, close and futex;
- * threads that read use sendmsg, shutdown and futex. Of the host's files it must
- * see the folder of the agents' socket, and nothing in it but that: also later,
- * when another keeper has put another socket there. To read is enough.
+ * threads that read use sendmsg, shutdown and futex; the thread itself begins
+ * with unshare(CLONE_FS) and fchdir. Of the host's files it must see the folder
+ * of the agents' socket, and nothing in it but that: also later, when another
+ * keeper has put another socket there. To read is enough.
  */
 #ifndef VMSNAP_KEEPER_CLIENT_H
 #define VMSNAP_KEEPER_CLIENT_H

@@ -81,6 +81,14 @@ int keeper_connect(int directory, const char *name, struct err *err)
 	return connect_to(&address, name, err);
 }
 
+int keeper_connect_here(const char *name)
+{
+	struct sockaddr_un address = { .sun_family = AF_UNIX };
+
+	snprintf(address.sun_path, sizeof(address.sun_path), "%s", name);
+	return connect_to(&address, name, NULL);
+}
+
 int keeper_connect_path(const char *folder, const char *name)
 {
 	struct sockaddr_un address = { .sun_family = AF_UNIX };

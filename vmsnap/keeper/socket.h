@@ -22,6 +22,8 @@ int keeper_connect(int directory, const char *name, struct err *err);
 /* The same by the folder's path, without words; where that is short, as an
  * address may be, it needs no /proc. */
 int keeper_connect_path(const char *folder, const char *name);
+/* The same in the thread's current folder. */
+int keeper_connect_here(const char *name);
 
 /* Without waiting, and with `descriptor` unless that is -1. -EAGAIN: there is no
  * room; -EPIPE and others: the peer is gone. */

@@ -51,12 +51,12 @@ class Machines:
         self.quiet(*arguments)
         self.add(work, (time.monotonic() - start) * 1e3)
 
-    def first_byte(self, work, memory):
+    def first_byte(self, work, memory, net):
         """From the command's start to what the guest says first."""
         start = time.monotonic()
         child = subprocess.Popen(
             [self.vmsnap, "run", "fore", "--kernel", self.guest, "--memory",
-             memory, "--foreground"], env=self.env,
+             memory, "--net", net, "--foreground"], env=self.env,
             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, bufsize=0)
         said = child.stdout.read(1)
         self.add(work, (time.monotonic() - start) * 1e3)
@@ -69,11 +69,15 @@ class Machines:
         for _ in range(self.rounds):
             self.timed("`vmsnap --version`, ms", "--version")
             self.timed(f"`run`, {GUEST_RAM}, to its return, ms", "run", "-q",
-                       "back", "--kernel", self.guest, "--memory", GUEST_RAM)
+                       "back", "--kernel", self.guest, "--memory", GUEST_RAM,
+                       "--net", "none")
             self.quiet("rm", "-q", "--force", "back")
             for memory in ("64M", GUEST_RAM):
                 self.first_byte(
-                    f"`run`, {memory}, to the guest's first word, ms", memory)
+                    f"`run`, {memory}, to the guest's first word, ms", memory,
+                    "none")
+            if shutil.which("passt"):
+                self.first_byte("the same with passt, ms", "64M", "user")
 
     @staticmethod
     def own_bytes(process):
@@ -100,7 +104,7 @@ class Machines:
                 self.quiet("image", "create", "-q", image, "--size", "8G")
                 arguments = ["--disk", image, "--in-place"]
             self.quiet("run", "-q", "back", "--kernel", self.guest,
-                       "--memory", GUEST_RAM, *arguments)
+                       "--memory", GUEST_RAM, "--net", "none", *arguments)
             pid = os.path.join(self.place, "home/machines/back/agent.pid")
             with open(pid, encoding="utf-8") as file:
                 own = self.own_bytes(int(file.read()))

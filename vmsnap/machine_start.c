@@ -17,6 +17,7 @@
 #include <sys/wait.h>
 
 #include "vmsnap/control.h"
+#include "vmsnap/descriptors.h"
 #include "vmsnap/disk_server.h"
 #include "vmsnap/machine_keeper.h"
 #include "vmsnap/machine_limits.h"
@@ -294,23 +295,11 @@ static int write_pid(const struct start *start, pid_t process, struct err *err)
 
 /* ---- the child ---- */
 
-/* To their numbers, by way of numbers above all of them; those of disk servers
- * keep theirs. */
+/* To their numbers; those of disk servers keep theirs. */
 static bool place_fds(const struct start *start)
 {
-	int high[FD_COUNT];
-
-	for (int i = FD_CONTROL; i < FD_COUNT; i++) {
-		high[i] = start->fds[i];
-		if (high[i] >= 0 && high[i] < FD_COUNT)
-			high[i] = fcntl(high[i], F_DUPFD_CLOEXEC, FD_COUNT);
-		if (start->fds[i] >= 0 && high[i] < 0)
-			return false;
-	}
-	for (int i = FD_CONTROL; i < FD_COUNT; i++) {
-		if (high[i] >= 0 && dup2(high[i], i) < 0)
-			return false;
-	}
+	if (!descriptors_place(start->fds, FD_CONTROL, FD_COUNT))
+		return false;
 	for (size_t i = 0; i < start->machine->disk_count; i++) {
 		for (unsigned n = 0;
 		     start->servers[i].process && n < DISK_SERVER_SOCKETS; n++)

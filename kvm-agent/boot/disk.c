@@ -16,48 +16,13 @@
 #include <sys/socket.h>
 #include <sys/wait.h>
 
+#include "format/base/socket.h"
 #include "kvm-agent/boot/disk_private.h"
 #include "kvm-agent/sandbox/private.h"
 
 #define LOOK_NS_MAX     300000000000LL /* a slow host needs a minute */
 #define CHILD_BYTES_MAX (1 * GIB)
 #define CHILD_FD        3 /* the socket; the memfd is the next */
-
-/* ---- the talk ---- */
-
-int disk_talk_send(int fd, const void *data, size_t size)
-{
-	const uint8_t *at = data;
-
-	while (size) {
-		ssize_t n = send(fd, at, size, MSG_NOSIGNAL);
-
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n <= 0)
-			return n < 0 ? -errno : -EPIPE;
-		at += n;
-		size -= (size_t)n;
-	}
-	return 0;
-}
-
-int disk_talk_receive(int fd, void *data, size_t size)
-{
-	uint8_t *at = data;
-
-	while (size) {
-		ssize_t n = recv(fd, at, size, 0);
-
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n <= 0)
-			return n < 0 ? -errno : -EPIPE;
-		at += n;
-		size -= (size_t)n;
-	}
-	return 0;
-}
 
 /* ---- the child ---- */
 
@@ -130,8 +95,8 @@ static void tell_failure(struct disk_look *look, int code,
 				  .length = (uint32_t)strlen(err->text),
 				  .offset = (uint64_t)-code };
 
-	if (disk_talk_send(look->fd, &note, sizeof(note)) == 0)
-		(void)disk_talk_send(look->fd, err->text, note.length);
+	if (socket_send_all(look->fd, &note, sizeof(note)) == 0)
+		(void)socket_send_all(look->fd, err->text, note.length);
 }
 
 static void serve_looks(int memfd)
@@ -139,7 +104,7 @@ static void serve_looks(int memfd)
 	struct disk_look look = { .fd = CHILD_FD };
 	struct disk_answer begin;
 
-	while (disk_talk_receive(look.fd, &begin, sizeof(begin)) == 0) {
+	while (socket_receive_all(look.fd, &begin, sizeof(begin)) == 0) {
 		struct err err = { 0 };
 		int r;
 
@@ -189,15 +154,15 @@ int disk_look_read(struct disk_look *look, uint64_t offset, void *buffer,
 			.offset = offset,
 		};
 		struct disk_answer answer;
-		int r = disk_talk_send(look->fd, &note, sizeof(note));
+		int r = socket_send_all(look->fd, &note, sizeof(note));
 
 		if (r == 0)
-			r = disk_talk_receive(look->fd, &answer,
-					      sizeof(answer));
+			r = socket_receive_all(look->fd, &answer,
+					       sizeof(answer));
 		if (r == 0)
 			r = answer.code;
 		if (r == 0)
-			r = disk_talk_receive(look->fd, to, note.length);
+			r = socket_receive_all(look->fd, to, note.length);
 		if (r < 0)
 			return r;
 		to += note.length;
@@ -211,9 +176,9 @@ int disk_look_give(struct disk_look *look, enum disk_note_kind kind,
 		   const void *data, size_t size)
 {
 	struct disk_note note = { .kind = kind, .length = (uint32_t)size };
-	int r = disk_talk_send(look->fd, &note, sizeof(note));
+	int r = socket_send_all(look->fd, &note, sizeof(note));
 
-	return r == 0 && size ? disk_talk_send(look->fd, data, size) : r;
+	return r == 0 && size ? socket_send_all(look->fd, data, size) : r;
 }
 
 /* ---- the parent ---- */

@@ -31,10 +31,6 @@ struct disk_answer {
 	uint64_t size_bytes; /* of the disk, when a look begins */
 };
 
-/* All of it; -errno, -EPIPE when the other end is gone. */
-int disk_talk_send(int fd, const void *data, size_t size);
-int disk_talk_receive(int fd, void *data, size_t size);
-
 /* ---- in the child ---- */
 
 struct disk_look {

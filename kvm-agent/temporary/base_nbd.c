@@ -17,6 +17,7 @@
 #include <sys/socket.h>
 #include <sys/time.h>
 
+#include "format/base/socket.h"
 #include "format/base/base.h"
 #include "kvm-agent/temporary/temporary.h"
 
@@ -71,44 +72,12 @@ static uint64_t get(const uint8_t *at, unsigned bytes)
 	return value;
 }
 
-static int transmit(int fd, const uint8_t *data, size_t size)
-{
-	while (size) {
-		ssize_t n = send(fd, data, size, MSG_NOSIGNAL);
-
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n <= 0)
-			return n < 0 ? -errno : -EPIPE;
-		data += n;
-		size -= (size_t)n;
-	}
-	return 0;
-}
-
-static int receive(int fd, void *data, size_t size)
-{
-	uint8_t *at = data;
-
-	while (size) {
-		ssize_t n = recv(fd, at, size, 0);
-
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n <= 0)
-			return n < 0 ? -errno : -EPIPE;
-		at += n;
-		size -= (size_t)n;
-	}
-	return 0;
-}
-
 /* ---- how it begins ---- */
 
 static int greet(int fd)
 {
 	uint8_t hello[18], out[4 + 8 + 4 + 4 + 6], *at = out;
-	int r = receive(fd, hello, sizeof(hello));
+	int r = socket_receive_all(fd, hello, sizeof(hello));
 
 	if (r < 0)
 		return r;
@@ -122,7 +91,7 @@ static int greet(int fd)
 	/* The export without a name, and no questions. */
 	put(&at, 0, 4);
 	put(&at, 0, 2);
-	return transmit(fd, out, sizeof(out));
+	return socket_send_all(fd, out, sizeof(out));
 }
 
 /* 1: it may be read now. */
@@ -130,7 +99,7 @@ static int take_reply(int fd, uint64_t *size)
 {
 	uint8_t head[20], info[INFO_BYTES_MAX];
 	uint64_t type, length;
-	int r = receive(fd, head, sizeof(head));
+	int r = socket_receive_all(fd, head, sizeof(head));
 
 	if (r < 0)
 		return r;
@@ -139,7 +108,7 @@ static int take_reply(int fd, uint64_t *size)
 	if (get(head, 8) != OPTION_REPLY || get(head + 8, 4) != OPT_GO ||
 	    length > sizeof(info))
 		return -EPROTO;
-	r = receive(fd, info, (size_t)length);
+	r = socket_receive_all(fd, info, (size_t)length);
 	if (r < 0)
 		return r;
 	if (type & REP_ERROR)
@@ -208,16 +177,16 @@ static int ask(int fd, uint64_t handle, void *buffer, size_t length,
 	put(&at, handle, 8);
 	put(&at, offset, 8);
 	put(&at, length, 4);
-	r = transmit(fd, out, sizeof(out));
+	r = socket_send_all(fd, out, sizeof(out));
 	if (r == 0)
-		r = receive(fd, in, sizeof(in));
+		r = socket_receive_all(fd, in, sizeof(in));
 	if (r < 0)
 		return -EPIPE;
 	if (get(in, 4) != REPLY || get(in + 8, 8) != handle)
 		return -EPROTO;
 	if (get(in + 4, 4))
 		return -EIO;
-	return receive(fd, buffer, length) < 0 ? -EPIPE : 0;
+	return socket_receive_all(fd, buffer, length) < 0 ? -EPIPE : 0;
 }
 
 static int take_connection(struct base_nbd *nbd, uint64_t *handle)

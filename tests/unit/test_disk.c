@@ -18,6 +18,7 @@
 #include <sys/stat.h>
 #include <sys/wait.h>
 
+#include "format/base/socket.h"
 #include "kvm-agent/boot/disk_journal.h"
 #include "kvm-agent/boot/disk_private.h"
 
@@ -542,9 +543,9 @@ static void start_liar(struct disk_finder *finder, const struct disk_note *note,
 		char heard[64];
 
 		close(fds[0]);
-		(void)disk_talk_send(fds[1], note, sizeof(*note));
-		(void)disk_talk_send(fds[1], bytes, strlen(bytes));
-		(void)disk_talk_send(fds[1], nothing, sizeof(nothing));
+		(void)socket_send_all(fds[1], note, sizeof(*note));
+		(void)socket_send_all(fds[1], bytes, strlen(bytes));
+		(void)socket_send_all(fds[1], nothing, sizeof(nothing));
 		/* One that ends with something unread takes its own words
 		 * back: it stays until it is ended. */
 		while (read(fds[1], heard, sizeof(heard)) > 0)

@@ -14,6 +14,7 @@
 #include <sys/wait.h>
 #include <time.h>
 
+#include "vmsnap/descriptors.h"
 #include "vmsnap/keeper/home.h"
 
 /* Their numbers in the keeper: vmsnap/keeper/main.c takes them by option. */
@@ -67,25 +68,6 @@ static void make_words(struct start *start)
 		start->words[ARRAY_SIZE(words) - 3] = NULL;
 }
 
-/* To their numbers, by way of numbers above all of them. */
-static bool place_fds(const struct start *start)
-{
-	int high[FD_COUNT];
-
-	for (int i = FD_DIRECTORY; i < FD_COUNT; i++) {
-		high[i] = start->fds[i];
-		if (high[i] >= 0 && high[i] < FD_COUNT)
-			high[i] = fcntl(high[i], F_DUPFD_CLOEXEC, FD_COUNT);
-		if (start->fds[i] >= 0 && high[i] < 0)
-			return false;
-	}
-	for (int i = FD_DIRECTORY; i < FD_COUNT; i++) {
-		if (high[i] >= 0 && dup2(high[i], i) < 0)
-			return false;
-	}
-	return true;
-}
-
 /* What this process was given beside them is not the keeper's, which lives on:
  * somebody may wait for its end. */
 static void leave_others(const struct start *start)
@@ -108,7 +90,8 @@ static void run_child(const struct start *start)
 		_exit(0);
 	signal(SIGPIPE, SIG_DFL);
 	if (null >= 0 && dup2(null, 0) >= 0 && dup2(null, 1) >= 0 &&
-	    dup2(start->log, 2) >= 0 && chdir("/") == 0 && place_fds(start)) {
+	    dup2(start->log, 2) >= 0 && chdir("/") == 0 &&
+	    descriptors_place(start->fds, FD_DIRECTORY, FD_COUNT)) {
 		leave_others(start);
 		execv(start->how->program,
 		      (char *const *)(uintptr_t)start->words);

@@ -27,6 +27,7 @@
 #define RANGES_MAX         32u
 #define RANGE_SECTORS      (1u << 22) /* 2 GiB */
 #define BATCH              64u
+#define ROUNDS             8u /* batches until others have their turn */
 
 #define F_SEGMENTS         (1ULL << 2)
 #define F_READ_ONLY        (1ULL << 5)
@@ -507,14 +508,17 @@ static void take(struct blk *blk, unsigned queue,
 static void progress(struct blk *blk)
 {
 	struct disk_request *done[BATCH];
-	unsigned count;
+	unsigned count, rounds = 0;
 
 	do {
 		submit_waiting(blk);
 		count = blk->disk->ops->reap(blk->disk, 0, done, BATCH);
 		for (unsigned i = 0; i < count; i++)
 			piece_done(blk, done[i]->owner);
-	} while (count);
+	} while (count && ++rounds < ROUNDS);
+	/* Others have their turn: the device's lock is held. */
+	if (count)
+		loop_post(blk->virtio.host->loop, &blk->again);
 	for (unsigned i = 0; blk->to_signal >> i; i++) {
 		if (blk->to_signal >> i & 1)
 			virtio_signal(&blk->virtio, i);
@@ -532,6 +536,7 @@ static void serve(struct virtio *virtio, unsigned queue)
 	unsigned most = QUEUE_SIZE * virtio->queue_count;
 	struct blk *blk = blk_of(virtio);
 	struct virtqueue_chain chain;
+	bool full;
 
 	do {
 		/* A guest that gives a head twice may have more than fit. */
@@ -539,9 +544,17 @@ static void serve(struct virtio *virtio, unsigned queue)
 		       virtio_pop(virtio, queue, &chain))
 			take(blk, queue, &chain);
 	} while (blk->requests < most && virtio_listen(virtio, queue));
+	full = blk->requests >= most;
 	progress(blk);
 	if (blk->requests >= most)
 		blk->starved |= 1ULL << queue;
+	else if (full) /* The driver was not asked to tell of more. */
+		virtio_look(virtio, queue);
+}
+
+static void go_on(struct loop_work *work)
+{
+	blk_poll(container_of(work, struct blk, again));
 }
 
 void blk_poll(struct blk *blk)
@@ -654,7 +667,9 @@ int blk_init(struct blk *blk, unsigned instance, const struct virtio_host *host,
 	int r;
 
 	assert(queue_count && queue_count <= BLK_QUEUES_MAX);
-	*blk = (struct blk){ .disk = disk, .watch = { .fd = -1 } };
+	*blk = (struct blk){ .disk = disk,
+			     .watch = { .fd = -1 },
+			     .again = { .run = go_on } };
 	blk->waiting_last = &blk->waiting;
 	memcpy(blk->serial, serial, strnlen(serial, BLK_SERIAL_MAX));
 	features |= disk->read_only ? F_READ_ONLY : F_DISCARD | F_WRITE_ZEROES;
@@ -689,6 +704,7 @@ void blk_release(struct blk *blk)
 	}
 	if (blk->watch.fd >= 0)
 		loop_remove(blk->virtio.host->loop, &blk->watch);
+	loop_cancel(blk->virtio.host->loop, &blk->again);
 	virtio_release(&blk->virtio);
 	free(blk->pieces);
 	blk->disk = NULL;

@@ -21,6 +21,7 @@ struct blk {
 	struct virtio virtio;
 	struct disk *disk;
 	struct loop_watch watch;
+	struct loop_work again; /* there is more at hand */
 	char serial[BLK_SERIAL_MAX];
 	/* The host failed a request; may be NULL. With the lock held. */
 	void (*failed)(void *arg, enum disk_op op, uint64_t offset, int code);

@@ -78,6 +78,11 @@ static void take_code(struct net *net, int code)
 	if (code == -EPIPE) {
 		set_link(net, NET_GONE, "the host's end is gone");
 		net->frame.length = 0;
+		/* What waits is dropped: nobody else would look again. */
+		if (net->send_blocked) {
+			net->send_blocked = false;
+			virtio_look(&net->virtio, SEND);
+		}
 	} else if (code == -ENETDOWN) {
 		set_link(net, NET_DOWN, "the host's interface is down");
 	}

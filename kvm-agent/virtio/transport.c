@@ -323,6 +323,7 @@ int virtio_init(struct virtio *virtio, const struct virtio_class *class,
 		drop_doorbells(virtio);
 		pthread_mutex_destroy(&virtio->lock);
 		pthread_mutex_destroy(&virtio->quiet_lock);
+		virtio->class = NULL;
 	}
 	return r;
 }

@@ -179,6 +179,12 @@ static int reset(struct machine *machine, struct err *err)
 	int r;
 
 	close_vcpus(machine);
+	/* Nobody tells any more: what was told is of the machine before. */
+	pthread_mutex_lock(&machine->lock);
+	machine->failed = machine->broken = false;
+	machine->told &= ~(1u << GUEST_RESET);
+	pthread_mutex_unlock(&machine->lock);
+	machine->noted &= ~(1u << GUEST_RESET);
 	board_reset(&machine->board);
 	r = vm_reopen(&machine->vm, err);
 	if (r == 0)
@@ -205,8 +211,9 @@ static void on_vcpu_ended(struct vcpu_hooks *hooks, struct vcpu *vcpu,
 		container_of(hooks, struct machine, vcpu_hooks);
 
 	(void)vcpu;
-	(void)end;
 	pthread_mutex_lock(&machine->lock);
+	/* A reset undoes that one. */
+	machine->broken |= end != VCPU_TRIPLE_FAULT;
 	if (!machine->failed) {
 		machine->failed = true;
 		memccpy(machine->words, words, 0, sizeof(machine->words) - 1);
@@ -335,14 +342,17 @@ static void pass_on(struct machine *machine, enum guest_event event)
 	machine->noted &= ~(1u << event);
 }
 
-/* True: a vCPU has failed. */
+/* True: a vCPU has failed. One that asked for a reset goes on meanwhile, and may
+ * try harder ways to get it, of which a triple fault is the last. */
 static bool take_told(struct machine *machine)
 {
 	bool failed;
 
 	pthread_mutex_lock(&machine->lock);
 	machine->noted |= machine->told;
-	failed = machine->failed;
+	failed = machine->failed &&
+		 (machine->broken ||
+		  !(machine->to_reset || is_told(machine->noted, GUEST_RESET)));
 	machine->told = 0;
 	pthread_mutex_unlock(&machine->lock);
 	return failed;
@@ -379,8 +389,7 @@ static void on_work(struct loop_work *work)
 		end(machine, MACHINE_CRASHED, machine->words);
 		return;
 	}
-	/* On the way to a pause it waits for what comes after. */
-	if (is_told(machine->noted, GUEST_RESET) && !machine->to_pause) {
+	if (is_told(machine->noted, GUEST_RESET)) {
 		machine->noted &= ~(1u << GUEST_RESET);
 		machine->to_reset = true;
 		begin(machine);

@@ -39,6 +39,7 @@ struct machine {
 	pthread_mutex_t lock; /* of what follows */
 	unsigned told;        /* bits of enum guest_event */
 	bool failed;
+	bool broken;           /* in a way that no reset undoes */
 	char words[WORDS_MAX]; /* of the first failure */
 };
 

@@ -124,9 +124,16 @@ static int ask_to_stop(const struct cli *cli, const char *home,
 	if (!r)
 		r = vms_keeper_stop(keeper, force, err);
 	vms_keeper_close(keeper);
-	if (r == -ETIMEDOUT && force)
-		r = vms_keeper_kill(home, store, err);
-	return r ? r : vms_keeper_wait(home, store, GONE_MS, err);
+	if (!r)
+		r = vms_keeper_wait(home, store, force ? ANSWER_MS : GONE_MS,
+				    err);
+	/* It does not answer, or is held up by its store. */
+	if (r != -ETIMEDOUT || !force)
+		return r;
+	r = vms_keeper_kill(home, store, err);
+	if (r && r != -ESRCH)
+		return r;
+	return vms_keeper_wait(home, store, GONE_MS, err);
 }
 
 static int stop_one(const struct cli *cli, const char *home,

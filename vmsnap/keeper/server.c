@@ -35,6 +35,12 @@ void server_log(struct server *server, const char *format, ...)
 	server->options->log(server->options->arg, text);
 }
 
+bool server_may_tell(struct server *server)
+{
+	return atomic_load(&server->lines) < SERVED_LOG_MAX &&
+	       atomic_fetch_add(&server->lines, 1) < SERVED_LOG_MAX;
+}
+
 /* ---- peers ---- */
 
 static void peer_closed(struct fair_queue *queue)
@@ -94,7 +100,9 @@ static void on_peer(struct loop_watch *watch, uint32_t events)
 			autofd_run(&packet.descriptor);
 			if (!r)
 				continue;
-			server_log(peer->server, "hung up: %s", err.text);
+			if (server_may_tell(peer->server))
+				server_log(peer->server, "hung up: %s",
+					   err.text);
 		}
 		hang_up(peer);
 		return;
@@ -111,6 +119,20 @@ static unsigned count_strangers(const struct server *server)
 	return count;
 }
 
+/* Whoever says who he is does so at once: the one who has waited longest makes
+ * room. */
+static void end_oldest_stranger(struct server *server)
+{
+	struct peer *oldest = NULL;
+
+	for (struct peer *peer = server->peers; peer; peer = peer->next) {
+		if (peer->session.side == KEEPER_FOR_AGENTS && !peer->granted)
+			oldest = peer;
+	}
+	if (oldest)
+		hang_up(oldest);
+}
+
 static bool has_room(const struct server *server, enum keeper_side side)
 {
 	/* The engine gets in also where agents have taken all there is. */
@@ -124,10 +146,13 @@ static bool has_room(const struct server *server, enum keeper_side side)
 static int add_peer(struct server *server, int fd, enum keeper_side side)
 {
 	struct peer *peer = NULL;
-	int r = has_room(server, side)
-			? alloc_array(&peer, 1, sizeof(*peer), NULL)
-			: -EBUSY;
+	int r;
 
+	if (side == KEEPER_FOR_AGENTS &&
+	    count_strangers(server) >= STRANGERS_MAX)
+		end_oldest_stranger(server);
+	r = has_room(server, side) ? alloc_array(&peer, 1, sizeof(*peer), NULL)
+				   : -EBUSY;
 	if (r) {
 		close(fd);
 		return r;

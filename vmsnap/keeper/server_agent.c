@@ -72,8 +72,7 @@ static void count_read(struct peer *peer, const struct keeper_read *read, int r,
 		return;
 	}
 	atomic_fetch_add(&server->failed_reads, 1);
-	/* Who reads the same damage for ever fills no disk with it. */
-	if (atomic_fetch_add(&server->lines, 1) < SERVED_LOG_MAX)
+	if (server_may_tell(server))
 		server_log(server, "machine '%s': %s", peer->machine,
 			   err->text);
 }
@@ -183,7 +182,7 @@ static void take_open(struct peer *peer, const struct keeper_message *message)
 	int r = open_volume(peer, &message->u.open, &reply.u.opened_bytes,
 			    &err);
 
-	if (r)
+	if (r && server_may_tell(peer->server))
 		server_log(peer->server, "an agent was refused: %s", err.text);
 	reply.result = keeper_result_of(r);
 	peer_reply(peer, &reply);

@@ -71,11 +71,19 @@ static int make_grant(struct peer *peer,
 	return keeper_grant_make(&grant, store_masters(store), out, err);
 }
 
+/* By an agent, or by who is starting one. */
+static bool is_used(const struct server *server)
+{
+	for (const struct peer *peer = server->peers; peer; peer = peer->next) {
+		if (peer->granted)
+			return true;
+	}
+	return false;
+}
+
 static int stop(struct server *server, bool force)
 {
-	unsigned machines;
-
-	if (!force && count_agents(server, &machines))
+	if (!force && is_used(server))
 		return -EBUSY;
 	server->stopping = true;
 	loop_stop(server->loop);

@@ -18,7 +18,7 @@
 #define STRANGER_MS    10000u
 #define WORKERS        16u
 #define WORKERS_A_PEER 4u
-#define SERVED_LOG_MAX 64u /* lines about reads that failed */
+#define SERVED_LOG_MAX 64u /* lines about what agents do */
 
 struct server {
 	const struct keeper_server_options *options;
@@ -58,6 +58,9 @@ struct peer {
 
 void server_log(struct server *server, const char *format, ...)
 	__attribute__((format(printf, 2, 3)));
+/* What an agent can make happen at will fills no disk: so many lines. Any
+ * thread. */
+bool server_may_tell(struct server *server);
 uint64_t server_now_ms(void);
 
 /* ---- server_agent.c ---- */

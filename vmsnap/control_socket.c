@@ -10,6 +10,7 @@
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/time.h>
 #include <sys/un.h>
 
 #include "format/base/bytes.h"
@@ -116,8 +117,11 @@ void control_unbind(const char *path)
 	place_release(&place);
 }
 
+static const struct timeval patience = { .tv_sec = 10 };
+
 int control_connect_to(const char *path, struct err *err)
 {
+	static const struct timeval none;
 	struct socket_place place;
 	autofd int fd = -1;
 	int r = find_place(&place, path, err);
@@ -126,9 +130,18 @@ int control_connect_to(const char *path, struct err *err)
 		return r;
 	fd = new_socket(err);
 	r = fd < 0 ? fd : 0;
+	/* Who accepts nobody has no room by and by: that wait has an end. */
+	if (!r && setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &patience,
+			     sizeof(patience)) < 0)
+		r = err_sys(err, -errno, "'%s.sock'", path);
 	if (!r && connect(fd, (struct sockaddr *)&place.address,
 			  sizeof(place.address)) < 0)
-		r = err_sys(err, -errno, "'%s.sock'", path);
+		r = errno == EAGAIN ? err_set(err, -ETIMEDOUT,
+					      "'%s.sock': nobody accepts", path)
+				    : err_sys(err, -errno, "'%s.sock'", path);
+	if (!r)
+		(void)setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &none,
+				 sizeof(none));
 	place_release(&place);
 	return r ? r : fd_steal(&fd);
 }

@@ -197,3 +197,19 @@ int vms_disk_format_find(const char *path, enum vms_disk_format *out,
 		err_prefix(err, "'%s'", quoted);
 	return r;
 }
+
+int vms_disk_format_check(const char *path, enum vms_disk_format format,
+			  struct err *err)
+{
+	enum vms_disk_format found;
+	char quoted[256];
+	int r = vms_disk_format_find(path, &found, err);
+
+	if (r == 0 && found != format)
+		r = err_set(err, -EINVAL,
+			    "'%s' is no %s file; say what it is with "
+			    "--disk-format",
+			    escape_name(quoted, sizeof(quoted), path),
+			    vms_disk_format_name(format));
+	return r;
+}

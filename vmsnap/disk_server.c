@@ -12,6 +12,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/close_range.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
@@ -82,7 +83,8 @@ static void __attribute__((noreturn)) run_child(struct child *child)
 	if (null >= 0 && listener >= 0 && log >= 0 && dup2(null, 0) >= 0 &&
 	    dup2(null, 1) >= 0 && dup2(log, 2) >= 0 &&
 	    dup2(listener, LISTEN_FD) >= 0 &&
-	    prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0)
+	    prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0 &&
+	    close_range(LISTEN_FD + 1, ~0u, CLOSE_RANGE_CLOEXEC) == 0)
 		execvpe(PROGRAM, (char *const *)(uintptr_t)child->words,
 			child->environment);
 	_exit(errno == ENOENT ? NO_PROGRAM : 126);

@@ -39,6 +39,10 @@ int vms_disk_format_parse(const char *name, enum vms_disk_format *out,
  */
 int vms_disk_format_find(const char *path, enum vms_disk_format *out,
 			 struct err *err);
+/* Before a format of others is read: the file is of it, and stands in no other
+ * file, whatever was found before. -EINVAL, -EOPNOTSUPP. */
+int vms_disk_format_check(const char *path, enum vms_disk_format format,
+			  struct err *err);
 
 struct vms_machine_disk {
 	char path[PATH_MAX]; /* absolute */

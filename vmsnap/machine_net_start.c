@@ -13,6 +13,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/close_range.h>
 #include <linux/if_tun.h>
 #include <net/if.h>
 #include <signal.h>
@@ -130,7 +131,8 @@ static void run_passt(int fd, int said, const char *const *words)
 	fd = fcntl(fd, F_DUPFD_CLOEXEC, 4);
 	said = fcntl(said, F_DUPFD_CLOEXEC, 4);
 	if (fd >= 0 && said >= 0 && dup2(null, 0) >= 0 && dup2(said, 1) >= 0 &&
-	    dup2(said, 2) >= 0 && dup2(fd, 3) >= 0)
+	    dup2(said, 2) >= 0 && dup2(fd, 3) >= 0 &&
+	    close_range(4, ~0u, CLOSE_RANGE_CLOEXEC) == 0)
 		execvp(words[0], (char *const *)(uintptr_t)words);
 	_exit(NOT_FOUND);
 }

@@ -217,8 +217,11 @@ static int start_servers(struct start *start, const char *home, struct err *err)
 
 		if (machine->disks[i].format <= VMS_DISK_IMAGE)
 			continue;
-		r = disk_server_start(server, path, &machine->disks[i],
-				      start->log, err);
+		r = vms_disk_format_check(machine->disks[i].path,
+					  machine->disks[i].format, err);
+		if (!r)
+			r = disk_server_start(server, path, &machine->disks[i],
+					      start->log, err);
 		for (unsigned n = 0; !r && n < DISK_SERVER_SOCKETS; n++)
 			used += (size_t)snprintf(
 				start->sockets[i] + used,

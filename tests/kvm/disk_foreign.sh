@@ -104,6 +104,14 @@ expect 0 run raw
 expect 0 stop --force raw
 expect 0 rm raw
 expect 6 run raw --kernel "$kernel" --disk guest.raw
+# What a format of others names is not read, said or not, first or later.
+expect 2 run liar --kernel "$kernel" --disk disk.raw --disk-format vmdk
+qemu-img create -q -f qcow2 -F raw -b disk.raw over.qcow2
+expect 6 run liar --kernel "$kernel" --disk over.qcow2 --disk-format qcow2
+cp disk.qcow2 swapped.qcow2
+runs swapped --kernel "$kernel" --disk swapped.qcow2 --append sum
+cp over.qcow2 swapped.qcow2
+expect 6 run swapped
 runs raw --kernel "$kernel" --disk guest.raw --disk-format raw --append sum
 says 'disk of 16384 sectors'
 no_servers

@@ -60,3 +60,33 @@ void sandbox_close_others(int argc, char *const *argv)
 		from = kept + 1;
 	}
 }
+
+static bool is_kept(const char *entry)
+{
+	static const char *const kept[] = {
+		"PATH=",   "LANG=",      "LC_",         "TZ=",
+		"TMPDIR=", "VMSNAP_IO=", "VMSNAP_HOME="
+	};
+	const char *end = strchr(entry, '=');
+
+	for (size_t i = 0; i < ARRAY_SIZE(kept); i++) {
+		if (strncmp(entry, kept[i], strlen(kept[i])) == 0)
+			return true;
+	}
+	/* How a sanitizer is told to behave. */
+	return end && end - entry > 11 &&
+	       strncmp(end - 11, "SAN_OPTIONS=", 12) == 0;
+}
+
+void sandbox_forget_environment(void)
+{
+	char **to = environ;
+
+	for (char **at = environ; *at; at++) {
+		if (is_kept(*at))
+			*to++ = *at;
+		else
+			explicit_bzero(*at, strlen(*at));
+	}
+	*to = NULL;
+}

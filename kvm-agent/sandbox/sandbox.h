@@ -3,7 +3,8 @@
  * The walls around a machine, spec/threats.md. They go up in this order, while
  * the process has one thread, and nothing takes them down again:
  *
- *   0. sandbox_close_others(): descriptors that nobody meant to hand over;
+ *   0. sandbox_close_others(), sandbox_forget_environment(): descriptors and
+ *      words that nobody meant to hand over;
  *   1. the agent opens what it needs of the host by name;
  *   2. sandbox_enter(): namespaces, rights, limits;
  *   3. sandbox_filter(): only these system calls. From here on what a guest may
@@ -32,6 +33,9 @@ enum sandbox_kind {
 /* First of all in main(): what stays open is standard input, output and error,
  * and what an option --...-fd names. */
 void sandbox_close_others(int argc, char *const *argv);
+/* What the caller's environment may hold is none of a guest's that takes the
+ * agent over: all but a few names is wiped. Before a second thread. */
+void sandbox_forget_environment(void);
 
 #define SANDBOX_VIEWS_MAX 64u
 

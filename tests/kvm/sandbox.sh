@@ -25,11 +25,14 @@ echo secret >images/beside
 ln -s raw link
 # What a shell has left open stays there.
 exec 8<"$TOP/README.md"
+export AWS_SECRET_ACCESS_KEY=not-for-guests
 expect 0 vmsnap run web --kernel "$guests/echo.elf" --memory 16M --cpus 2 \
 	--in-place --disk link --disk images/image.vsi
 exec 8<&-
+unset AWS_SECRET_ACCESS_KEY
 until_true log_has web '^up'
 pid=$(pid_of web)
+! grep -qa not-for-guests /proc/"$pid"/environ || fail "it has our secrets"
 # Each thread: a filter, of its kind too; no right of any sort.
 count=0
 for status in /proc/"$pid"/task/*/status; do

@@ -310,6 +310,11 @@ static int await_end(struct talk *talk, uint64_t process,
 				       "it was given, in the guest as process "
 				       "%llu",
 				       (unsigned long long)process);
+		if (r == -EIO)
+			return err_prefix(
+				err, "the guest's agent no longer knows the "
+				     "command, as after a restart of the "
+				     "guest: how it ended can't be told");
 		if (r < 0)
 			return r;
 		pause_ns = 2 * pause_ns < LOOK_LAST ? 2 * pause_ns : LOOK_LAST;

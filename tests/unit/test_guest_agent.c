@@ -224,6 +224,7 @@ enum mood {
 	HANGS_UP,  /* at once */
 	LEAVES,    /* after the start */
 	REFUSES,   /* to start it */
+	FORGETS,   /* what it started */
 	WRONG,     /* a state that is none */
 	ENDLESS,   /* it never ends */
 	TALKATIVE, /* says more than it is asked */
@@ -319,6 +320,10 @@ static void answer_look(struct agent *agent)
 		break;
 	case WRONG:
 		say(agent, "{\"return\": {\"exited\": \"yes\"}}\n");
+		return;
+	case FORGETS:
+		say(agent, "{\"error\": {\"class\": \"GenericError\", "
+			   "\"desc\": \"Invalid parameter 'pid'\"}}\n");
 		return;
 	case HUGE:
 		answer_huge(agent);
@@ -457,6 +462,7 @@ static void test_other_agents(void **state)
 	expect_failure(HANGS_UP, 60000, -EBUSY, "another one");
 	expect_failure(LEAVES, 60000, -ECONNRESET, "has ended");
 	expect_failure(REFUSES, 60000, -EIO, "no such file");
+	expect_failure(FORGETS, 60000, -EIO, "no longer knows the command");
 	expect_failure(WRONG, 60000, -EPROTO, "state of a process");
 	expect_failure(ENDLESS, 300, -ETIMEDOUT, "process 4711");
 	expect_failure(TALKATIVE, 60000, -EPROTO, "");

@@ -95,6 +95,19 @@ static int stop_one(struct cli *cli, const char *home, const char *name,
 	return r ? r : tell(cli, name, "stopped", err);
 }
 
+/* Held all the while, so that nobody starts it without its disks. */
+static int remove_all(struct cli *cli, const char *home, const char *name,
+		      struct err *err)
+{
+	autofd int held = vms_machine_hold(home, name, err);
+	int r;
+
+	if (held < 0)
+		return held;
+	r = run_disks_remove(cli, home, name, err);
+	return r ? r : vms_machine_remove_held(home, name, err);
+}
+
 static int remove_one(struct cli *cli, const char *home, const char *name,
 		      struct err *err)
 {
@@ -106,9 +119,7 @@ static int remove_one(struct cli *cli, const char *home, const char *name,
 	if (r == -ESRCH)
 		r = vms_machine_wait(home, name, KILLED_MS, err);
 	if (!r)
-		r = run_disks_remove(cli, home, name, err);
-	if (!r)
-		r = vms_machine_remove(home, name, err);
+		r = remove_all(cli, home, name, err);
 	return r ? r : tell(cli, name, "removed", err);
 }
 

@@ -291,7 +291,19 @@ static int start(struct cli *cli, const char *home,
 	return 0;
 }
 
-/* What never ran is not left behind. */
+/* What never ran is not left behind; what somebody else has started since, or
+ * removed, is no more ours. */
+static void undo(const char *home, const struct vms_machine *machine,
+		 struct run_snapshot *from)
+{
+	autofd int held = vms_machine_hold(home, machine->name, NULL);
+
+	if (held < 0)
+		return;
+	run_snapshot_undo(from, machine);
+	(void)vms_machine_remove_held(home, machine->name, NULL);
+}
+
 static int start_new(struct cli *cli, const char *home,
 		     const struct vms_machine *machine,
 		     struct run_snapshot *from, struct err *err)
@@ -305,8 +317,7 @@ static int start_new(struct cli *cli, const char *home,
 	if (!r)
 		r = start(cli, home, machine, from->vms, &why);
 	if (r) {
-		run_snapshot_undo(from, machine);
-		(void)vms_machine_remove(home, machine->name, NULL);
+		undo(home, machine, from);
 		err_set(err, r, "%s", why.text);
 	}
 	return r;

@@ -41,8 +41,9 @@ void run_snapshot_undo(struct run_snapshot *from,
 void run_snapshot_release(struct run_snapshot *from);
 
 /*
- * The images in the directory of a machine that is to be removed go, with their
- * pins; with --force also where the pins must stay.
+ * The images in the directory of a machine that is to be removed, and is held,
+ * go, with their pins; with --force also where the pins must stay. All stay
+ * where their store can't be opened.
  */
 int run_disks_remove(struct cli *cli, const char *home, const char *name,
 		     struct err *err);

@@ -116,67 +116,102 @@ static bool has_pin(const struct image_base_info *base)
 	return base->present && !bytes_are_zero(base->pin, sizeof(base->pin));
 }
 
-/* For the pin: -s, else where the image says. *vms may be open already. */
-static int open_for_pin(struct cli *cli, const struct image_base_info *base,
-			struct vms **vms, struct err *err)
-{
-	const char *location = base->store;
-	int r = 0;
+/* The images of a machine's own, and the store with their pins. */
+struct doomed {
+	const char *paths[VMS_MACHINE_DISKS_MAX];
+	bool pinned[VMS_MACHINE_DISKS_MAX];
+	size_t count;
+	struct image_base_info base; /* of one with a pin; else not present */
+	struct vms *vms;             /* NULL: none has one, or they stay */
+};
 
-	if (*vms)
-		return 0;
-	if (cli_given(cli, OPT_STORE) || !*location)
-		r = cli_location(cli, &location, err);
-	if (!r)
-		r = cli_open_at(cli, location, STORE_WRITE, false, vms, err);
-	return r;
+static void find_doomed(struct doomed *doomed, struct vs_io *io,
+			const char *home, const struct vms_machine *machine)
+{
+	for (size_t i = 0; i < machine->disk_count; i++) {
+		const struct vms_machine_disk *disk = &machine->disks[i];
+		struct image_base_info base = { 0 };
+
+		if (disk->format != VMS_DISK_IMAGE ||
+		    !vms_machine_owns(home, machine->name, disk->path))
+			continue;
+		doomed->paths[doomed->count] = disk->path;
+		doomed->pinned[doomed->count] =
+			!image_read_base_info(io, disk->path, &base, NULL) &&
+			has_pin(&base);
+		if (doomed->pinned[doomed->count++])
+			doomed->base = base;
+	}
 }
 
-static int remove_image(struct cli *cli, struct vs_io *io, const char *path,
-			struct vms **vms, struct err *err)
+/* -s, else where the image says. */
+static int open_for_pins(struct cli *cli, struct doomed *doomed,
+			 struct err *err)
 {
-	struct image_base_info base = { 0 };
-	bool pinned =
-		!image_read_base_info(io, path, &base, NULL) && has_pin(&base);
+	const char *location = doomed->base.store;
+	int r = 0;
+
+	if (cli_given(cli, OPT_STORE) || !*location)
+		r = cli_location(cli, &location, err);
+	return r ? r
+		 : cli_open_at(cli, location, STORE_WRITE, false, &doomed->vms,
+			       err);
+}
+
+/* Before anything is removed: a passphrase may be wrong. */
+static int open_pins(struct cli *cli, struct doomed *doomed, const char *name,
+		     struct err *err)
+{
 	struct err why = { 0 };
-	int r = pinned ? open_for_pin(cli, &base, vms, &why) : 0;
+	int r = doomed->base.present ? open_for_pins(cli, doomed, &why) : 0;
 
 	if (r < 0 && cli_given(cli, OPT_FORCE)) {
-		report_warning(cli, "the pin of '%s' stays: %s", path,
+		report_warning(cli, "the pins of machine '%s' stay: %s", name,
 			       why.text);
-		r = 0;
-	} else if (r < 0) {
-		*err = why;
-		return err_prefix(err, "the pin of '%s' (--force leaves it)",
-				  path);
+		return 0;
 	}
-	r = vms_live_remove(pinned ? *vms : NULL, io, path, err);
-	return r == -ENOENT ? 0 : r;
+	if (r < 0) {
+		*err = why;
+		return err_prefix(
+			err, "the pins of machine '%s' (--force leaves them)",
+			name);
+	}
+	return 0;
+}
+
+static int remove_images(struct cli *cli, struct vs_io *io, const char *home,
+			 const struct vms_machine *machine, struct err *err)
+{
+	struct doomed doomed = { 0 };
+	int r;
+
+	find_doomed(&doomed, io, home, machine);
+	r = open_pins(cli, &doomed, machine->name, err);
+	for (size_t i = 0; !r && i < doomed.count; i++) {
+		r = vms_live_remove(doomed.pinned[i] ? doomed.vms : NULL, io,
+				    doomed.paths[i], err);
+		if (r == -ENOENT)
+			r = 0;
+	}
+	vms_close(doomed.vms);
+	return r;
 }
 
 int run_disks_remove(struct cli *cli, const char *home, const char *name,
 		     struct err *err)
 {
 	struct vms_machine machine = { 0 };
-	struct vms_machine_status status;
-	autovms struct vms *vms = NULL;
 	struct vs_io *io;
-	int r = 0;
+	int r = vms_machine_load(home, name, &machine, err);
 
-	/* What runs, is damaged, or not there, is told by who removes it. */
-	if (vms_machine_status(home, name, &status, NULL) || status.alive ||
-	    vms_machine_load(home, name, &machine, NULL))
+	/* Which they are is not known. */
+	if (r == -EBADMSG || r == -EOPNOTSUPP)
 		return 0;
+	if (r)
+		return r;
 	io = io_new(err);
-	if (!io)
-		r = err->code ? err->code : -EIO;
-	for (size_t i = 0; !r && i < machine.disk_count; i++) {
-		const struct vms_machine_disk *disk = &machine.disks[i];
-
-		if (disk->format == VMS_DISK_IMAGE &&
-		    vms_machine_owns(home, name, disk->path))
-			r = remove_image(cli, io, disk->path, &vms, err);
-	}
+	r = io ? remove_images(cli, io, home, &machine, err)
+	       : (err->code ? err->code : -EIO);
 	if (io)
 		io_free(io);
 	vms_machine_release(&machine);

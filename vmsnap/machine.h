@@ -122,6 +122,12 @@ int vms_machine_load(const char *home, const char *name,
 		     struct vms_machine *out, struct err *err);
 /* All of its directory. -EBUSY: it runs. */
 int vms_machine_remove(const char *home, const char *name, struct err *err);
+/* Its lock, until the descriptor is closed: nobody starts or removes it
+ * meanwhile. -EBUSY: it runs, or another holds it. -ENOENT. */
+int vms_machine_hold(const char *home, const char *name, struct err *err);
+/* vms_machine_remove() by who holds it. */
+int vms_machine_remove_held(const char *home, const char *name,
+			    struct err *err);
 
 struct vms_machine_names {
 	char (*names)[VMS_MACHINE_NAME_MAX + 1]; /* sorted; owned */

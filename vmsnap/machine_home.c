@@ -17,6 +17,8 @@
 #include "vmsnap/machine_description.h"
 #include "vmsnap/machine_limits.h"
 
+#define REMOVE_TRIES 100
+
 /* ---- where ---- */
 
 /* a, then b below it. */
@@ -181,17 +183,23 @@ int machine_lock(int directory, const char *name, struct err *err)
 	struct flock lock = { .l_type = F_WRLCK, .l_whence = SEEK_SET };
 	autofd int fd = openat(directory, "lock",
 			       O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+	struct stat st;
 
 	if (fd < 0)
 		return err_sys(err, -errno, "the lock of machine '%s'", name);
 	if (fcntl(fd, F_OFD_SETLK, &lock) < 0) {
 		if (errno == EAGAIN || errno == EACCES)
 			return err_set(err, -EBUSY,
-				       "machine '%s' is running: 'vmsnap ps' "
-				       "shows it, 'vmsnap stop %s' ends it",
+				       "machine '%s' is running, or being "
+				       "removed: 'vmsnap ps' shows it, 'vmsnap "
+				       "stop %s' ends it",
 				       name, name);
 		return err_sys(err, -errno, "the lock of machine '%s'", name);
 	}
+	/* Who removed the machine held it till then: it is nobody's now. */
+	if (fstat(fd, &st) < 0 || !st.st_nlink)
+		return err_set(err, -ENOENT,
+			       "machine '%s' has been removed meanwhile", name);
 	return fd_steal(&fd);
 }
 
@@ -332,6 +340,11 @@ int vms_machine_load(const char *home, const char *name,
 	return r;
 }
 
+static bool goes_last(const char *file)
+{
+	return !strcmp(file, "machine.json") || !strcmp(file, "lock");
+}
+
 /* Its files; it has no directories. */
 static int empty(int directory, const char *name, struct err *err)
 {
@@ -346,11 +359,11 @@ static int empty(int directory, const char *name, struct err *err)
 			close(copy);
 		return r;
 	}
-	/* The description goes last: a half-removed one is still named. */
+	/* The description goes after them: a half-removed one is still named.
+	 */
 	while (!r && (entry = readdir(list))) {
 		if (!strcmp(entry->d_name, ".") ||
-		    !strcmp(entry->d_name, "..") ||
-		    !strcmp(entry->d_name, "machine.json"))
+		    !strcmp(entry->d_name, "..") || goes_last(entry->d_name))
 			continue;
 		if (unlinkat(directory, entry->d_name, 0) < 0)
 			r = err_sys(err, -errno, "can't remove '%s'",
@@ -362,24 +375,50 @@ static int empty(int directory, const char *name, struct err *err)
 	return r;
 }
 
-int vms_machine_remove(const char *home, const char *name, struct err *err)
+/*
+ * And the directory, with the lock: without a description in it nobody starts
+ * anything there, but who is about to try may make a lock once more.
+ */
+static int remove_directory(int directory, const char *path, struct err *err)
+{
+	int r = -ENOTEMPTY;
+
+	for (int tries = 0; r == -ENOTEMPTY && tries < REMOVE_TRIES; tries++) {
+		if (unlinkat(directory, "lock", 0) < 0 && errno != ENOENT)
+			return err_sys(err, -errno, "can't remove 'lock'");
+		r = rmdir(path) < 0 ? -errno : 0;
+	}
+	return r ? err_sys(err, r, "can't remove '%s'", path) : 0;
+}
+
+int vms_machine_hold(const char *home, const char *name, struct err *err)
 {
 	autofd int directory = machine_open(home, name, err);
-	autofd int lock = -1;
+
+	return directory < 0 ? directory : machine_lock(directory, name, err);
+}
+
+int vms_machine_remove_held(const char *home, const char *name, struct err *err)
+{
+	autofd int directory = machine_open(home, name, err);
 	char path[PATH_MAX];
 	int r;
 
 	if (directory < 0)
 		return directory;
-	lock = machine_lock(directory, name, err);
-	r = lock < 0 ? lock : empty(directory, name, err);
-	if (!r) {
-		machine_group_remove(directory, name);
-		r = machine_path(home, name, "", path, err);
-	}
-	if (!r && rmdir(path) < 0)
-		r = err_sys(err, -errno, "can't remove '%s'", path);
-	return r;
+	r = empty(directory, name, err);
+	if (r)
+		return r;
+	machine_group_remove(directory, name);
+	r = machine_path(home, name, "", path, err);
+	return r ? r : remove_directory(directory, path, err);
+}
+
+int vms_machine_remove(const char *home, const char *name, struct err *err)
+{
+	autofd int lock = vms_machine_hold(home, name, err);
+
+	return lock < 0 ? lock : vms_machine_remove_held(home, name, err);
 }
 
 /* ---- list ---- */

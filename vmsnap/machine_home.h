@@ -22,7 +22,8 @@ int machine_is_locked(int directory, struct err *err);
  * there is no agent. */
 int machine_connect(const char *home, const char *name, const char *socket,
 		    struct err *err);
-/* The lock as a descriptor that holds it. -EBUSY. */
+/* The lock as a descriptor that holds it. -EBUSY. -ENOENT: the machine has been
+ * removed since its directory was opened. */
 int machine_lock(int directory, const char *name, struct err *err);
 /* The user that the machine runs as when root starts it, its own among those of
  * its home; 0 for others. */

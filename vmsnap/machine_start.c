@@ -242,6 +242,9 @@ static int open_all(struct start *start, const char *home, struct err *err)
 	if (r >= 0)
 		r = start->fds[FD_LOCK] =
 			machine_lock(start->directory, name, err);
+	/* Its own is the last but the lock that is removed of a machine. */
+	if (r >= 0 && faccessat(start->directory, "machine.json", F_OK, 0) < 0)
+		r = err_sys(err, -errno, "machine '%s': 'machine.json'", name);
 	if (r >= 0)
 		r = start->fds[FD_CONSOLE_LOG] =
 			open_file(start, "console.log", 0, err);

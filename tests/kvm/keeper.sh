@@ -144,7 +144,7 @@ cp pack "$pack"
 # rm takes images and pins; without a passphrase neither.
 unset VMSNAP_PASSPHRASE
 expect 7 vmsnap rm loop
-errs 'pin of'
+errs 'pins of'
 export VMSNAP_PASSPHRASE=$secret
 expect 0 vmsnap rm --all
 [ "$(vmsnap list --pins | grep -c machines/)" = 0 ] || fail "pins are left: $(vmsnap list --pins)"

@@ -340,6 +340,47 @@ static void test_lock(void **state)
 	vms_machine_release(&machine);
 }
 
+/* Who removes a machine holds it: nobody starts it meanwhile, or removes it. */
+static void test_removal_is_held(void **state)
+{
+	struct vms_machine machine;
+	char path[PATH_MAX];
+	struct stat st;
+	struct err err;
+	int held;
+
+	(void)state;
+	assert_int_equal(vms_machine_hold(home, "held", NULL), -ENOENT);
+	example(&machine, "held");
+	machine.net = (struct vms_machine_net){ .kind = VMS_NET_NONE };
+	assert_int_equal(vms_machine_create(home, &machine, NULL), 0);
+	held = vms_machine_hold(home, "held", NULL);
+	assert_true(held >= 0);
+	assert_int_equal(
+		vms_machine_start(home, &machine, "/bin/false", NULL, &err),
+		-EBUSY);
+	assert_non_null(strstr(err.text, "being removed"));
+	assert_int_equal(vms_machine_hold(home, "held", NULL), -EBUSY);
+	assert_int_equal(vms_machine_remove(home, "held", NULL), -EBUSY);
+	assert_int_equal(vms_machine_remove_held(home, "held", NULL), 0);
+	close(held);
+	assert_int_equal(machine_path(home, "held", "", path, NULL), 0);
+	assert_int_equal(stat(path, &st), -1);
+
+	/* Of one that lost its description in between nothing is started. */
+	assert_int_equal(vms_machine_create(home, &machine, NULL), 0);
+	assert_int_equal(machine_path(home, "held", "machine.json", path, NULL),
+			 0);
+	assert_int_equal(unlink(path), 0);
+	assert_int_equal(
+		vms_machine_start(home, &machine, "/bin/false", NULL, &err),
+		-ENOENT);
+	assert_int_equal(machine_path(home, "held", "end.json", path, NULL), 0);
+	assert_int_equal(stat(path, &st), -1);
+	assert_int_equal(vms_machine_remove(home, "held", NULL), 0);
+	vms_machine_release(&machine);
+}
+
 /* An agent that can't run: the words are its own, and no lock is left. */
 static void test_failed_start(void **state)
 {
@@ -397,6 +438,7 @@ int main(void)
 		cmocka_unit_test(test_names),
 		cmocka_unit_test(test_life_of_a_directory),
 		cmocka_unit_test(test_lock),
+		cmocka_unit_test(test_removal_is_held),
 		cmocka_unit_test(test_failed_start),
 	};
 

@@ -1,0 +1,70 @@
+#!/bin/bash
+# SPDX-License-Identifier: Apache-2.0
+# rm of a machine with images of its own: it has the machine to itself until all
+# is gone, and what can't be removed whole stays whole.
+. "$TOP/tests/kvm/lib.sh"
+. "$TOP/tests/cli/lib.sh"
+
+export VMSNAP_HOME=$TMP/home
+guest=$BUILD/tests/kvm/reader.elf
+trap 'vmsnap rm -q --force --all 2>/dev/null; vmsnap keeper stop -q --force 2>/dev/null || :' EXIT
+
+log_has() { grep -q "$2" "home/machines/$1/console.log"; }
+ended() { vmsnap ps --json | jq -e ".machines[] | select(.name == \"$1\") | .state == \"stopped\"" >/dev/null; }
+pins() { vmsnap list --pins | grep -c "machines/$1/" || :; }
+# Of machine NAME nothing is gone.
+whole() {
+	[ "$(cd "home/machines/$1" && echo machine.json disk*)" = \
+		"machine.json disk0.vsi disk0.vsi.1 disk1.vsi disk1.vsi.1" ] ||
+		fail "$1: something is gone: $(ls "home/machines/$1")"
+}
+
+vmsnap init -q
+disk a.raw 262144 1
+disk b.raw 262144 2
+vmsnap backup -q two a.raw b.raw
+vmsnap run -q web --from two --kernel "$guest" --memory 16M
+until_true log_has web '^pass 0'
+until_true ended web
+
+# Somebody starts it while rm asks for the passphrase, and removes it too.
+cat >ask <<'ASK'
+for verb in run rm; do
+	env -u VMSNAP_PASSPHRASE_COMMAND VMSNAP_PASSPHRASE="$SECRET" \
+		"$VMSNAP" $verb web >>meanwhile 2>&1
+	echo "$verb: $?" >>meanwhile
+done
+cp home/machines/web/disk?.vsi kept
+echo "$SECRET"
+ASK
+mkdir kept
+SECRET=$VMSNAP_PASSPHRASE
+export SECRET VMSNAP
+unset VMSNAP_PASSPHRASE
+VMSNAP_PASSPHRASE_COMMAND="sh ask" expect 0 vmsnap rm web
+grep -qx 'run: 5' meanwhile || fail "it was started: $(cat meanwhile)"
+grep -qx 'rm: 5' meanwhile || fail "it was removed twice: $(cat meanwhile)"
+[ "$(ls kept)" = "disk0.vsi
+disk1.vsi" ] || fail "images went before the passphrase came: $(ls kept)"
+export VMSNAP_PASSPHRASE=$SECRET
+[ -z "$(ls -A home/machines)" ] || fail "left behind: $(ls -A home/machines)"
+[ "$(pins web)" = 0 ] || fail "pins are left: $(vmsnap list --pins)"
+
+# With a wrong passphrase all of it stays, also an image that has no pin.
+vmsnap run -q web --from two --kernel "$guest" --memory 16M
+until_true log_has web '^pass 0'
+until_true ended web
+rm home/machines/web/disk0.vsi*
+vmsnap image create -q home/machines/web/disk0.vsi --size 256K
+VMSNAP_PASSPHRASE=wrong expect 7 vmsnap rm web
+errs "the pins of machine 'web' \(--force leaves them\)"
+whole web
+mv store elsewhere
+expect 4 vmsnap rm web
+whole web
+# By force the image goes, and its pin stays.
+expect 0 vmsnap rm --force web
+errs "the pins of machine 'web' stay"
+mv elsewhere store
+[ -z "$(ls -A home/machines)" ] || fail "left behind: $(ls -A home/machines)"
+[ "$(pins web)" = 2 ] || fail "pins: $(vmsnap list --pins)"

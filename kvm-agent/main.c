@@ -78,6 +78,7 @@ struct agent {
 	struct service *service;   /* NULL: nobody is to find it */
 	struct machine *machine;
 	unsigned news_lines;
+	bool has_run;
 	int code; /* 0 or -errno of what ended the machine, with its words */
 	struct err err;
 };
@@ -671,6 +672,7 @@ static int run(struct agent *agent, struct err *err)
 	r = machine_resume(agent->machine, err);
 	if (r < 0)
 		return r;
+	agent->has_run = true;
 	if (agent->service)
 		service_ready(agent->service);
 	return loop_run(agent->loop, err);
@@ -761,6 +763,8 @@ int main(int argc, char **argv)
 			    : run(&agent, &agent.err);
 	if (r < 0)
 		agent.code = r;
+	if (r < 0 && !agent.has_run)
+		service_no_start(&agent.fds, agent.err.text);
 	/* The terminal as it was, before anything is said on it. */
 	close_all(&agent);
 	if (agent.code == 0)

@@ -284,22 +284,31 @@ void service_ready(struct service *service)
 }
 
 /* One write, so that who looks meanwhile finds nothing or all of it. */
-static void write_end(const struct service *service)
+static void write_end(int end, const char *state, const char *cause)
 {
 	char safe[ERR_TEXT_MAX];
 	json_t *document;
 	char *text;
 
-	if (service->end < 0 || !service->state)
+	if (end < 0)
 		return;
-	document = json_pack("{s:s, s:s}", "state", service->state, "text",
-			     escape_name(safe, sizeof(safe), service->cause));
+	document = json_pack("{s:s, s:s}", "state", state, "text",
+			     escape_name(safe, sizeof(safe), cause));
 	text = document ? json_dumps(document, JSON_COMPACT) : NULL;
 	/* On a full disk it reads as what it then is: unknown. */
 	if (text)
-		(void)!pwrite(service->end, text, strlen(text), 0);
+		(void)!pwrite(end, text, strlen(text), 0);
 	free(text);
 	json_decref(document);
+}
+
+void service_no_start(const struct service_fds *fds, const char *words)
+{
+	char text[ERR_TEXT_MAX];
+
+	snprintf(text, sizeof(text), "it did not start: %.*s",
+		 (int)sizeof(text) - 32, words);
+	write_end(fds->end, machine_state_name(MACHINE_STOPPED), text);
 }
 
 /* To who asked for a pause. */
@@ -326,7 +335,7 @@ void service_changed(struct service *service, enum machine_state state,
 		snprintf(service->cause, sizeof(service->cause), "%s",
 			 words ? words : "the guest powered off");
 		words = service->cause;
-		write_end(service);
+		write_end(service->end, service->state, service->cause);
 	}
 	if (service->control)
 		control_event(service->control, "state",

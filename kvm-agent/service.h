@@ -37,6 +37,9 @@ int service_connect(struct service *service, struct machine *machine,
 		    struct err *err);
 void service_disconnect(struct service *service);
 
+/* There was no machine to begin with, and why: in end.json, whose descriptor is
+ * still open. Instead of service_changed(). */
+void service_no_start(const struct service_fds *fds, const char *words);
 /* The guest runs. */
 void service_ready(struct service *service);
 /* As the machine's hooks hear it, or of a client's doing. `words` may be NULL.

@@ -98,15 +98,42 @@ static int check_kvm(struct vm *vm, struct err *err)
 	return 0;
 }
 
+/* What to do about it; the kernel's own words stand in front. */
+static const char *remedy(int code)
+{
+	switch (code) {
+	case -ENOMEM:
+		return "this host is out of memory; end something else";
+	case -EBUSY:
+		return "something else has the processor's virtualization; end "
+		       "it (VirtualBox, VMware)";
+	case -EPERM:
+	case -EACCES:
+		return "a rule of this host forbids it; see what confines this "
+		       "user (a container's seccomp, SELinux, AppArmor)";
+	case -EMFILE:
+	case -ENFILE:
+		return "too many files are open; end something else, or raise "
+		       "the limit";
+	default:
+		return "see the kernel's log (dmesg)";
+	}
+}
+
+/* Whatever it says, it is this host that can't. */
 static int create_vm(struct vm *vm, struct err *err)
 {
+	int code;
+
 	/* The kernel gives up a creation at a signal, whoever it is for. */
 	do {
 		vm->fd = ioctl(vm->kvm_fd, KVM_CREATE_VM, 0);
 	} while (vm->fd < 0 && errno == EINTR);
-	if (vm->fd < 0)
-		return err_sys(err, -errno, "KVM makes no virtual machine");
-	return 0;
+	if (vm->fd >= 0)
+		return 0;
+	code = -errno;
+	return err_set(err, -EOPNOTSUPP, "KVM makes no virtual machine: %s: %s",
+		       strerror(-code), remedy(code));
 }
 
 /* The next route is from a wire to a pin of a chip. */

@@ -150,5 +150,7 @@ expect 0 vmsnap pause web
 expect 0 vmsnap resume web
 python3 client.py
 tell q
-until_true log_has '^done'
+has_stopped() { vmsnap ps | grep -Eq '^web +stopped '; }
+until_true has_stopped
+log_has '^done' || fail "the guest did not come to its end"
 expect 0 vmsnap rm web

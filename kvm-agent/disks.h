@@ -17,6 +17,7 @@ struct disks {
 	struct disk *disks[BOARD_DISKS_MAX];
 	struct image *images[BOARD_DISKS_MAX]; /* NULL: raw */
 	unsigned count;
+	bool damaged; /* one of the images is; atomic */
 };
 
 enum disk_use {
@@ -32,7 +33,8 @@ const char *disks_temporary_folder(void);
 /* By its name: an image, whose files lie beside it and more are made there. */
 bool disk_is_image(const char *path);
 
-/* -EOPNOTSUPP: an image over a base, and no keeper. The errors of image_open(),
+/* -EOPNOTSUPP: an image over a base, and no keeper. -EBADMSG: an image is
+ * damaged. The errors of image_open(),
  * keeper_client_base(), disk_raw_new() and temporary_open(). A name tells what
  * it is, never the content: that is the guest's to write. DISK_NBD: `path` is
  * descriptors of connected sockets with commas in between, taken over. */

@@ -26,7 +26,7 @@ static int read_grants(int fd, uint8_t *to, size_t room, struct err *err)
 		size += (size_t)n;
 	}
 	if (!size || size % KEEPER_GRANT_SIZE)
-		return err_set(err, -EBADMSG, "a keeper's grants: %zu bytes",
+		return err_set(err, -EPROTO, "a keeper's grants: %zu bytes",
 			       size);
 	return (int)(size / KEEPER_GRANT_SIZE);
 }
@@ -46,5 +46,7 @@ int keeper_connect_agent(struct keeper_client **out, const char *folder,
 	if (r < 0)
 		return r;
 	options.grant_count = (unsigned)r;
-	return keeper_client_new(out, &options, err);
+	r = keeper_client_new(out, &options, err);
+	/* That is a damaged disk's. */
+	return r == -EBADMSG ? -EPROTO : r;
 }

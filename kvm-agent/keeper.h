@@ -6,7 +6,8 @@
 #include "vmsnap/keeper/client.h"
 
 /* Its folder, and grants one behind the other up to the end of `grants`, which
- * is closed. Waits for a first answer. The errors of keeper_client_new(). */
+ * is closed. Waits for a first answer. The errors of keeper_client_new(), but
+ * -EPROTO: that are no grants. */
 int keeper_connect_agent(struct keeper_client **out, const char *folder,
 			 int grants, struct err *err);
 

@@ -43,6 +43,7 @@ int __lsan_is_turned_off(void)
 
 enum {
 	EXIT_USAGE = 2,
+	EXIT_DAMAGED = 3,
 	EXIT_NOT_FOUND = 4,
 	EXIT_BUSY = 5,
 	EXIT_UNSUPPORTED = 6,
@@ -117,9 +118,9 @@ static const char help[] =
 	"on one\n"
 	"  --net-tap-fd N | --net-passt-fd N, --net-mac ADDRESS, --net-mtu N\n"
 	"\n"
-	"Exit status: 0 switched off, 1 failed or crashed, 2 usage, 4 no such "
-	"file,\n5 a disk is in use, 6 this host can't (no KVM, no right to it, "
-	"no such CPU).\n";
+	"Exit status: 0 switched off, 1 failed or crashed, 2 usage, 3 a disk's "
+	"image is\ndamaged, 4 no such file, 5 a disk is in use, 6 this host "
+	"can't (no KVM, no right\nto it, no such CPU).\n";
 
 /* One line, in one write: others talk on the same terminal. */
 static void say(const char *text)
@@ -130,6 +131,9 @@ static void say(const char *text)
 static int status_of(int code)
 {
 	switch (code) {
+	/* Of a disk: a kernel that is none is -ENOEXEC. */
+	case -EBADMSG:
+		return EXIT_DAMAGED;
 	case -ENODEV:
 	case -EACCES:
 	case -EOPNOTSUPP:

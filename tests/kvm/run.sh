@@ -159,6 +159,11 @@ expect 0 vmsnap run disks --kernel "$guests/echo.elf" --memory 4M --in-place \
 expect 5 vmsnap image check --repair b.vsi
 expect 0 vmsnap stop --force disks
 expect 0 vmsnap image check b.vsi
+cp b.vsi whole.vsi
+: >b.vsi
+expect 3 vmsnap run disks
+errs "b.vsi' is not an image"
+cp whole.vsi b.vsi
 expect 0 vmsnap run disks
 [ "$(jq -r '.disks | map(.path) | join(" ")' home/machines/disks/machine.json)" = \
 	"$TMP/a.raw $TMP/b.vsi" ] || fail "other disks"

@@ -43,6 +43,25 @@ errs 'cut off'
 expect 1 --kernel empty
 expect 1 --kernel "$TMP"
 
+# Disks that are damaged: an image's layer, which may still be read, and what is
+# no image. No bytes of a keeper's are a disk.
+"$BUILD/vmsnap" image create -q a.vsi --size 8M
+dd if=zeros of=a.vsi.1 bs=16K count=1 conv=notrunc status=none
+expect 3 --kernel "$kernel" --disk a.vsi
+errs "a.vsi' is damaged"
+expect 0 --kernel "$kernel" --disk-ro a.vsi
+expect 0 --kernel "$kernel" --disk-temporary a.vsi
+cp zeros a.vsi
+for use in --disk --disk-ro --disk-temporary; do
+	expect 3 --kernel "$kernel" $use a.vsi
+	errs "a.vsi' is not an image"
+done
+expect 1 --kernel "$kernel" --keeper "$TMP" --grants-fd 9 9<empty
+errs 'grants: 0 bytes'
+head -c 208 zeros >grant
+expect 1 --kernel "$kernel" --keeper "$TMP" --grants-fd 9 9<grant
+errs 'no grant'
+
 # An initrd that RAM has no room for.
 head -c 3M /dev/zero >big
 expect 1 --kernel "$kernel" --initrd big --memory 2M

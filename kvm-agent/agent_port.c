@@ -78,19 +78,22 @@ static void offer_held(struct agent_port *port)
 		peer_hold(port->client, false);
 }
 
+static void tell_open(struct agent_port *port, bool open)
+{
+	if (open == port->told_open)
+		return;
+	port->told_open = open;
+	virtio_console_set_open(port->console, CONSOLE_AGENT, open);
+	/* The rest of what the last one did not read goes nowhere. */
+	if (!open)
+		virtio_console_drop_output(port->console, CONSOLE_AGENT);
+}
+
 static void run_work(struct loop_work *work)
 {
 	struct agent_port *port = container_of(work, struct agent_port, work);
-	const bool open = port->client != NULL;
 
-	if (open != port->told_open) {
-		port->told_open = open;
-		virtio_console_set_open(port->console, CONSOLE_AGENT, open);
-		/* The rest of what the last one did not read goes nowhere. */
-		if (!open)
-			virtio_console_output_ready(port->console,
-						    CONSOLE_AGENT);
-	}
+	tell_open(port, port->client != NULL);
 	offer_held(port);
 }
 
@@ -98,6 +101,8 @@ static int on_greet(struct peer *peer)
 {
 	struct agent_port *port = peers_owner(peer->peers);
 
+	/* It may be here before the last one's end was seen to. */
+	tell_open(port, false);
 	port->client = peer;
 	loop_post(port->loop, &port->work);
 	return 0;

@@ -230,6 +230,27 @@ static bool output_chain(struct virtio_console *console, unsigned id,
 	return true;
 }
 
+/* All that there is of it, once: a guest that sends on has said it to others. */
+static void drop_stale(struct virtio_console *console, unsigned id)
+{
+	struct console_port *port = &console->ports[id];
+	struct virtio *virtio = &console->virtio;
+	unsigned queue = output_queue(id);
+	struct virtqueue_chain chain;
+
+	if (!port->stale || !virtio_is_live(virtio) ||
+	    (id && !has_ports(console)))
+		return;
+	for (unsigned i = 0; i < QUEUE_SIZE; i++) {
+		if (!virtio_pop(virtio, queue, &chain))
+			break;
+		virtio_push(virtio, queue, chain.head, 0);
+	}
+	virtio_signal(virtio, queue);
+	port->stale = false;
+	port->offset = 0;
+}
+
 static void serve_output(struct virtio_console *console, unsigned id)
 {
 	struct console_port *port = &console->ports[id];
@@ -238,6 +259,7 @@ static void serve_output(struct virtio_console *console, unsigned id)
 	struct virtqueue_chain chain;
 	bool more = true;
 
+	drop_stale(console, id);
 	do {
 		while (more && !port->blocked &&
 		       virtio_pop(virtio, queue, &chain)) {
@@ -310,6 +332,21 @@ void virtio_console_output_ready(struct virtio_console *console,
 	console->ports[port].blocked = false;
 	pthread_mutex_unlock(&console->virtio.lock);
 	virtio_look(&console->virtio, output_queue(port));
+}
+
+void virtio_console_drop_output(struct virtio_console *console,
+				enum console_port_id id)
+{
+	struct virtio *virtio = &console->virtio;
+
+	pthread_mutex_lock(&virtio->lock);
+	console->ports[id].blocked = false;
+	/* In a machine that is paused when it goes on. */
+	console->ports[id].stale = true;
+	virtio_refill(virtio, output_queue(id));
+	drop_stale(console, id);
+	pthread_mutex_unlock(&virtio->lock);
+	virtio_look(virtio, output_queue(id));
 }
 
 void virtio_console_set_open(struct virtio_console *console,

@@ -38,6 +38,7 @@ struct console_port {
 	bool host_open;
 	bool told_open;  /* what the guest knows of host_open */
 	bool blocked;    /* output took less than there was */
+	bool stale;      /* what is in the ring is for nobody any more */
 	uint32_t offset; /* of the chain at hand: taken already */
 };
 
@@ -61,6 +62,10 @@ size_t virtio_console_input(struct virtio_console *console,
 /* The output hook takes again. */
 void virtio_console_output_ready(struct virtio_console *console,
 				 enum console_port_id port);
+/* What the guest has sent, and was not taken yet, goes nowhere: whoever comes
+ * next does not get the rest of it. */
+void virtio_console_drop_output(struct virtio_console *console,
+				enum console_port_id port);
 /* There is somebody at the host's end, or no longer. */
 void virtio_console_set_open(struct virtio_console *console,
 			     enum console_port_id port, bool open);

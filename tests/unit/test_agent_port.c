@@ -313,6 +313,61 @@ static void test_flood_of_the_guest(void **state)
 	finish(rig);
 }
 
+/* The next one is there before the end of the last was seen to: of what that
+ * one did not read, it gets nothing. */
+static void test_rest_of_the_last(void **state)
+{
+	struct rig *rig = start();
+	int first = connect_to(rig), second;
+
+	(void)state;
+	assert_int_equal(hear_open(rig), 1);
+	memset(at(rig, 40), 'x', PAGE);
+	do
+		add(rig, OUTPUT, 40, PAGE, false);
+	while (driver_take(&rig->driver, OUTPUT, NULL) >= 0);
+	for (unsigned i = 0; i < 3; i++)
+		add(rig, OUTPUT, 40, PAGE, false);
+	close(first);
+	second = connect_to(rig);
+	for (unsigned i = 0; i < 4; i++)
+		assert_true(driver_take(&rig->driver, OUTPUT, NULL) >= 0);
+	expect_nothing(second);
+	assert_int_equal(hear_open(rig), 1);
+	memcpy(at(rig, 41), "mine", 4);
+	add(rig, OUTPUT, 41, 4, false);
+	expect_bytes(second, "mine");
+	close(second);
+	finish(rig);
+}
+
+/* The same while the machine is paused: it is dropped when that goes on. */
+static void test_rest_in_a_pause(void **state)
+{
+	struct rig *rig = start();
+	int first = connect_to(rig), second;
+
+	(void)state;
+	memset(at(rig, 40), 'x', PAGE);
+	do
+		add(rig, OUTPUT, 40, PAGE, false);
+	while (driver_take(&rig->driver, OUTPUT, NULL) >= 0);
+	virtio_quiesce(&rig->console.virtio, NULL, NULL);
+	settle(rig);
+	close(first);
+	second = connect_to(rig);
+	assert_int_equal(driver_take(&rig->driver, OUTPUT, NULL), -1);
+	virtio_resume(&rig->console.virtio);
+	settle(rig);
+	assert_true(driver_take(&rig->driver, OUTPUT, NULL) >= 0);
+	expect_nothing(second);
+	memcpy(at(rig, 41), "mine", 4);
+	add(rig, OUTPUT, 41, 4, false);
+	expect_bytes(second, "mine");
+	close(second);
+	finish(rig);
+}
+
 /* A guest that doesn't read: the client waits, and nothing is lost. */
 static void test_flood_of_the_client(void **state)
 {
@@ -373,6 +428,8 @@ int main(void)
 		cmocka_unit_test(test_both_ways),
 		cmocka_unit_test(test_one_at_a_time),
 		cmocka_unit_test(test_flood_of_the_guest),
+		cmocka_unit_test(test_rest_of_the_last),
+		cmocka_unit_test(test_rest_in_a_pause),
 		cmocka_unit_test(test_flood_of_the_client),
 		cmocka_unit_test(test_reset),
 	};

@@ -142,6 +142,16 @@ static void add_host_flags(struct vsock *vsock,
 		set_ticks(vsock, connection, VSOCK_ANSWER_TICKS);
 }
 
+/* The guest has said so, and need not be told, unless that was the last. */
+static void sends_for_nobody(struct vsock *vsock,
+			     struct vsock_connection *connection)
+{
+	if (connection->host_flags & VSOCK_TAKES_NONE)
+		add_host_flags(vsock, connection, VSOCK_SENDS_NONE);
+	else
+		connection->host_flags |= VSOCK_SENDS_NONE;
+}
+
 static void end_takes_none(struct vsock *vsock,
 			   struct vsock_connection *connection)
 {
@@ -358,8 +368,7 @@ static void take_shutdown(struct vsock *vsock,
 	connection->guest_flags |= news;
 	if (news & VSOCK_TAKES_NONE) {
 		connection->readable = false;
-		/* There is nothing more to come, then. */
-		connection->host_flags |= VSOCK_SENDS_NONE;
+		sends_for_nobody(vsock, connection);
 		vsock->hooks->shut(vsock->hooks, connection->end, false);
 	}
 	settle(vsock, connection);

@@ -210,6 +210,22 @@ static void test_host_ends(void **state)
 	assert_false(vsock_tick(&rig->vsock));
 	assert_true(end->closed);
 	came_to(rig, 0, VSOCK_RESET);
+	/* The same when the last word on it is the guest's. */
+	end = connect_guest(rig, 0);
+	end->takes_none = true;
+	send_packet(rig, 0, VSOCK_DATA, 10, 0);
+	assert_int_equal(came_to(rig, 0, VSOCK_SHUTDOWN), VSOCK_TAKES_NONE);
+	nothing(rig);
+	assert_false(vsock_tick(&rig->vsock));
+	send_packet(rig, 0, VSOCK_SHUTDOWN, 0, VSOCK_TAKES_NONE);
+	assert_int_equal(came_to(rig, 0, VSOCK_SHUTDOWN),
+			 VSOCK_SENDS_NONE | VSOCK_TAKES_NONE);
+	nothing(rig);
+	for (unsigned i = 1; i < VSOCK_ANSWER_TICKS; i++)
+		assert_true(vsock_tick(&rig->vsock));
+	assert_false(vsock_tick(&rig->vsock));
+	assert_true(end->closed);
+	came_to(rig, 0, VSOCK_RESET);
 	/* It broke, or takes no more all at once. */
 	end = connect_guest(rig, 0);
 	end->broken = true;

@@ -276,11 +276,11 @@ static void take_waiting(struct blk *blk)
 		blk->waiting_last = &blk->waiting;
 }
 
-/* No memory for a buffer: it fails, but for what is under way. */
-static void give_up(struct blk *blk, struct blk_request *request)
+/* It fails, but for what is under way; it waits no longer. */
+static void give_up(struct blk *blk, struct blk_request *request, int code)
 {
 	if (!request->result)
-		request->result = -ENOMEM;
+		request->result = code;
 	request->begun = request->length;
 	if (!request->under_way)
 		request_done(blk, request);
@@ -309,7 +309,8 @@ static void submit_waiting(struct blk *blk)
 		if (!make_piece(blk, request, piece)) {
 			piece->next = rest;
 			take_waiting(blk);
-			give_up(blk, request);
+			/* There is no memory for a buffer. */
+			give_up(blk, request, -ENOMEM);
 			continue;
 		}
 		blk->free_pieces = rest;
@@ -323,6 +324,17 @@ static void submit_waiting(struct blk *blk)
 	}
 	if (held)
 		blk->disk->ops->submit(blk->disk, &held->disk);
+}
+
+/* What was not begun never is. */
+static void cancel_waiting(struct blk *blk)
+{
+	while (blk->waiting) {
+		struct blk_request *request = blk->waiting;
+
+		take_waiting(blk);
+		give_up(blk, request, -ECANCELED);
+	}
 }
 
 /* ---- what a guest asks for ---- */
@@ -688,19 +700,22 @@ int blk_init(struct blk *blk, unsigned instance, const struct virtio_host *host,
 	return r;
 }
 
+/* As by pulling the plug: what the disk has is waited for, and that is all. */
 void blk_release(struct blk *blk)
 {
 	struct disk_request *done[BATCH];
 
 	if (!blk->disk)
 		return;
+	cancel_waiting(blk);
 	while (blk->requests) {
-		unsigned count;
+		unsigned count =
+			blk->disk->ops->reap(blk->disk, 1, done, BATCH);
 
-		submit_waiting(blk);
-		count = blk->disk->ops->reap(blk->disk, 1, done, BATCH);
 		for (unsigned i = 0; i < count; i++)
 			piece_done(blk, done[i]->owner);
+		/* A flush that was to follow. */
+		cancel_waiting(blk);
 	}
 	if (blk->watch.fd >= 0)
 		loop_remove(blk->virtio.host->loop, &blk->watch);

@@ -555,6 +555,37 @@ static void test_large_request(void **state)
 	finish(rig);
 }
 
+/* The machine's end is that of what was not begun: of a gigabyte, of a flush
+ * that is to follow, of a queue that is full. */
+static void test_end_of_what_waits(void **state)
+{
+	struct rig *rig = start_sized(BEHIND_FAKE, false, 2 * GIB);
+	struct piece pieces[256] = { { rig->head, 16, false } };
+
+	(void)state;
+	ok(driver_start(&rig->driver, ALL & ~F_FLUSH));
+	rig->fake.hold = true;
+	submit(rig, 0, OUT, 0, 4096, 4096);
+	guest_settle(&rig->guest);
+	for (unsigned i = 1; i < 255; i++)
+		pieces[i] = (struct piece){ 4 * MIB, 4 * MIB, true };
+	pieces[255] = (struct piece){ rig->status, 1, true };
+	memset(guest_at(&rig->guest, rig->head), 0, 16);
+	for (unsigned i = 0; i < 4; i++)
+		driver_add_indirect(&rig->driver, 1, pieces, 256);
+	driver_notify(&rig->driver, 1);
+	guest_settle(&rig->guest);
+	assert_int_equal(rig->blk.requests, 5);
+	assert_int_equal(rig->fake.submitted, 256);
+	blk_release(&rig->blk);
+	assert_int_equal(rig->fake.submitted, 256);
+	assert_int_equal(rig->fake.flushes, 0);
+	assert_int_equal(rig->fake.count, 0);
+	assert_int_equal(*status_of(rig), 1);
+	assert_int_equal(rig->failures, 0);
+	finish(rig);
+}
+
 /* Small segments are gathered: one piece, not 64. */
 static void test_small_segments(void **state)
 {
@@ -743,6 +774,7 @@ int main(void)
 		cmocka_unit_test(test_errors_are_told),
 		cmocka_unit_test(test_write_through),
 		cmocka_unit_test(test_large_request),
+		cmocka_unit_test(test_end_of_what_waits),
 		cmocka_unit_test(test_small_segments),
 		cmocka_unit_test(test_interrupts_are_few),
 		cmocka_unit_test(test_drain),

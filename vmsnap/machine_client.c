@@ -243,7 +243,8 @@ static int ask_status(const char *home, const char *name,
 }
 
 /* From what the last agent left behind. */
-static void look_at_end(int directory, struct vms_machine_status *out)
+static void look_at_end(int directory, const char *name,
+			struct vms_machine_status *out)
 {
 	autofree char *text = NULL;
 	struct err err;
@@ -258,7 +259,10 @@ static void look_at_end(int directory, struct vms_machine_status *out)
 	    !machine_end_get(text, (size_t)size, out->state, out->cause, NULL))
 		return;
 	strcpy(out->state, "crashed");
-	strcpy(out->cause, "its agent, or the host, went down with it");
+	strcpy(out->cause,
+	       machine_group_ran_out(directory, name)
+		       ? MACHINE_RAN_OUT
+		       : "its agent, or the host, went down with it");
 }
 
 /* No agent, or one that says nothing: from the files alone. */
@@ -279,7 +283,7 @@ static int look(const char *home, const char *name, int directory,
 	}
 	if (r)
 		return err_set(err, r, "%s", why.text);
-	look_at_end(directory, out);
+	look_at_end(directory, name, out);
 	return 0;
 }
 

@@ -17,6 +17,7 @@
 #define WEIGHT_MAX      10000
 #define REMOVE_TRIES    100
 #define REMOVE_PAUSE_US 10000
+#define OWN_NAME_MAX    128
 
 bool machine_limits_any(const struct vms_machine_limits *limits)
 {
@@ -194,21 +195,32 @@ static int fill_group(int all, const char *own,
 	return r < 0 ? err_sys(err, -errno, "cgroup.procs") : r;
 }
 
-static int own_name(int directory, const char *name, char out[128])
+static int own_name(int directory, const char *name, char out[OWN_NAME_MAX])
 {
 	struct stat stat;
 
 	if (fstat(directory, &stat) < 0)
 		return -errno;
-	snprintf(out, 128, "%s-%ju", name, (uintmax_t)stat.st_ino);
+	snprintf(out, OWN_NAME_MAX, "%s-%ju", name, (uintmax_t)stat.st_ino);
 	return 0;
+}
+
+/* The kernel may still be taking a process down that has let go of the
+ * machine. */
+static void remove_group(int tree, const char *path)
+{
+	for (int tries = 0; tries < REMOVE_TRIES; tries++) {
+		if (unlinkat(tree, path, AT_REMOVEDIR) == 0 || errno != EBUSY)
+			break;
+		usleep(REMOVE_PAUSE_US);
+	}
 }
 
 int machine_group_open(int directory, const char *name,
 		       const struct vms_machine_limits *limits, struct err *err)
 {
 	autofd int tree = -1, all = -1;
-	char own[128];
+	char own[OWN_NAME_MAX];
 	int r;
 
 	if (geteuid())
@@ -224,23 +236,39 @@ int machine_group_open(int directory, const char *name,
 		r = enable_all(all, limits, err);
 	if (r >= 0 && (r = own_name(directory, name, own)) < 0)
 		r = err_sys(err, r, "machine '%s'", name);
-	return r < 0 ? r : fill_group(all, own, limits, err);
+	if (r < 0)
+		return r;
+	/* It counts from its beginning what befell in it. */
+	remove_group(all, own);
+	return fill_group(all, own, limits, err);
+}
+
+bool machine_group_ran_out(int directory, const char *name)
+{
+	autofd int tree = open_tree_of_groups(NULL);
+	char own[OWN_NAME_MAX], path[OWN_NAME_MAX + 32], text[1024] = "";
+	unsigned long count = 0;
+	autofd int events = -1;
+	const char *at;
+
+	if (tree < 0 || own_name(directory, name, own) < 0)
+		return false;
+	snprintf(path, sizeof(path), "vmsnap/%s/memory.events", own);
+	events = openat(tree, path, O_RDONLY | O_CLOEXEC);
+	if (events < 0 || read(events, text, sizeof(text) - 1) < 0)
+		return false;
+	at = strstr(text, "oom_kill ");
+	return at && sscanf(at, "oom_kill %lu", &count) == 1 && count;
 }
 
 void machine_group_remove(int directory, const char *name)
 {
 	autofd int tree = open_tree_of_groups(NULL);
-	char own[128], path[160];
+	char own[OWN_NAME_MAX], path[OWN_NAME_MAX + 32];
 
 	if (geteuid() || tree < 0 || own_name(directory, name, own) < 0)
 		return;
 	snprintf(path, sizeof(path), "vmsnap/%s", own);
-	/* The kernel may still be taking a process down that has let go of
-	 * the machine. */
-	for (int tries = 0; tries < REMOVE_TRIES; tries++) {
-		if (unlinkat(tree, path, AT_REMOVEDIR) == 0 || errno != EBUSY)
-			break;
-		usleep(REMOVE_PAUSE_US);
-	}
+	remove_group(tree, path);
 	(void)unlinkat(tree, "vmsnap", AT_REMOVEDIR);
 }

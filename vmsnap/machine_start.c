@@ -392,6 +392,9 @@ static int failed_start(const struct start *start, pid_t child, struct err *err)
 
 	while (waitpid(child, &status, 0) < 0 && errno == EINTR)
 		;
+	if (WIFSIGNALED(status) && start->group >= 0 &&
+	    machine_group_ran_out(start->directory, start->machine->name))
+		return err_set(err, -EIO, MACHINE_RAN_OUT);
 	last_words(start->directory, words);
 	if (WIFSIGNALED(status))
 		return err_set(

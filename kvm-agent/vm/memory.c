@@ -44,8 +44,10 @@ int memory_init(struct memory *memory, uint64_t size_bytes, struct err *err)
 			       size_bytes);
 	host = map_aligned(size_bytes);
 	if (!host)
-		return err_sys(err, -errno, "RAM of %" PRIu64 " bytes",
-			       size_bytes);
+		return err_set(err, -errno,
+			       "RAM of %" PRIu64 " bytes: %s: give it less, "
+			       "or see what limits memory here (ulimit -v)",
+			       size_bytes, strerror(errno));
 	/* Both are wishes: a kernel without them runs the guest as well. */
 	(void)madvise(host, size_bytes, MADV_HUGEPAGE);
 	(void)madvise(host, size_bytes, MADV_DONTDUMP);

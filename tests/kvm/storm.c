@@ -487,6 +487,7 @@ static void find_devices(void)
 			at, { mmio_read32(at + 0x10), mmio_read32(at + 0x14) }
 		};
 		device_count++;
+		say("device 0x%x", mmio_read32(at) >> 16);
 	}
 	CHECK(device_count);
 }

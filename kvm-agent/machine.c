@@ -10,7 +10,8 @@
  * it goes on answering, and can switch the machine off at any moment.
  *
  * A reset makes KVM's part anew: a fresh VM knows nothing of the old one, and
- * no list of registers has to be kept for it.
+ * no list of registers has to be kept for it. The kernel is read again, by a
+ * thread that has nothing else to do: it may come from the disk that hangs.
  */
 #include <assert.h>
 #include <errno.h>
@@ -156,24 +157,33 @@ static int set_start(struct machine *machine, const struct boot_start *start,
 
 /* ---- KVM's part ---- */
 
-static int open_kvm(struct machine *machine, bool boots, struct err *err)
+static int open_kvm(struct machine *machine, struct err *err)
+{
+	int r = vm_set_memory(&machine->vm, &machine->board.memory, err);
+
+	return r == 0 ? open_vcpus(machine, err) : r;
+}
+
+static int boot(struct machine *machine, struct boot_start *start,
+		struct err *err)
 {
 	struct machine_hooks *hooks = machine->options->hooks;
-	struct boot_start start;
-	int r;
 
-	r = vm_set_memory(&machine->vm, &machine->board.memory, err);
+	return hooks->boot(hooks, &machine->board.memory, start, err);
+}
+
+static int boot_first(struct machine *machine, struct err *err)
+{
+	struct boot_start start;
+	int r = board_fill_memory(&machine->board, err);
+
 	if (r == 0)
-		r = open_vcpus(machine, err);
-	if (r < 0 || !boots)
-		return r;
-	r = board_fill_memory(&machine->board, err);
-	if (r == 0)
-		r = hooks->boot(hooks, &machine->board.memory, &start, err);
+		r = boot(machine, &start, err);
 	return r == 0 ? set_start(machine, &start, err) : r;
 }
 
-/* As after power-on; no vCPU runs, and the board is still. */
+/* As after power-on, but for the kernel; no vCPU runs, and the board is still.
+ */
 static int reset(struct machine *machine, struct err *err)
 {
 	int r;
@@ -189,7 +199,75 @@ static int reset(struct machine *machine, struct err *err)
 	r = vm_reopen(&machine->vm, err);
 	if (r == 0)
 		r = memory_clear(&machine->board.memory, err);
-	return r == 0 ? open_kvm(machine, true, err) : r;
+	if (r == 0)
+		r = open_kvm(machine, err);
+	return r == 0 ? board_fill_memory(&machine->board, err) : r;
+}
+
+/* ---- threads ---- */
+
+static int start_thread(pthread_t *out, void *(*run)(void *),
+			struct machine *machine, struct err *err)
+{
+	sigset_t all, old;
+	int r;
+
+	sigfillset(&all);
+	sigdelset(&all, SIGSYS);
+	pthread_sigmask(SIG_SETMASK, &all, &old);
+	r = pthread_create(out, NULL, run, machine);
+	pthread_sigmask(SIG_SETMASK, &old, NULL);
+	return r ? err_sys(err, -r, "a thread") : 0;
+}
+
+static void *io_thread(void *arg)
+{
+	struct machine *machine = arg;
+
+	pthread_setname_np(pthread_self(), "io");
+	sandbox_thread(SANDBOX_IO);
+	(void)loop_run(machine->io_loop, NULL);
+	return NULL;
+}
+
+static void *boot_thread(void *arg)
+{
+	struct machine *machine = arg;
+
+	pthread_setname_np(pthread_self(), "boot");
+	sandbox_thread(SANDBOX_CONTROL);
+	machine->boot_result =
+		boot(machine, &machine->boot_start, &machine->boot_err);
+	__atomic_store_n(&machine->booted, true, __ATOMIC_RELEASE);
+	loop_post(machine->control, &machine->work);
+	return NULL;
+}
+
+static int start_boot(struct machine *machine, struct err *err)
+{
+	int r;
+
+	machine->booted = false;
+	r = start_thread(&machine->boot_thread, boot_thread, machine, err);
+	machine->has_boot_thread = r == 0;
+	return r;
+}
+
+static int join_boot(struct machine *machine, struct err *err)
+{
+	pthread_join(machine->boot_thread, NULL);
+	machine->has_boot_thread = false;
+	if (machine->boot_result < 0)
+		*err = machine->boot_err;
+	return machine->boot_result;
+}
+
+static void cut_boot(struct machine *machine)
+{
+	struct machine_hooks *hooks = machine->options->hooks;
+
+	if (machine->has_boot_thread && hooks->cut_boot)
+		hooks->cut_boot(hooks);
 }
 
 /* ---- what other threads ask for ---- */
@@ -262,6 +340,7 @@ static void run_vcpus(struct machine *machine)
 static void leave(struct machine *machine)
 {
 	ask_vcpus_to_leave(machine);
+	cut_boot(machine);
 	machine->step = STEP_NONE;
 	machine->to_reset = machine->to_pause = false;
 }
@@ -286,26 +365,52 @@ static void begin(struct machine *machine)
 
 static void finish(struct machine *machine)
 {
-	struct machine_hooks *hooks = machine->options->hooks;
-	struct err err;
-
 	machine->step = STEP_NONE;
-	if (machine->to_reset) {
-		machine->to_reset = false;
-		if (reset(machine, &err) < 0) {
-			/* Of its vCPUs some may be gone. */
-			machine->to_pause = false;
-			change(machine, MACHINE_CRASHED, err.text);
-			return;
-		}
-		hooks->told(hooks, GUEST_RESET);
-	}
 	if (machine->to_pause) {
 		machine->to_pause = false;
 		change(machine, MACHINE_PAUSED, ASKED);
 	} else {
 		run_vcpus(machine);
 	}
+}
+
+/* Of its vCPUs some may be gone. */
+static void fail_reset(struct machine *machine, const struct err *err)
+{
+	machine->step = STEP_NONE;
+	machine->to_reset = machine->to_pause = false;
+	change(machine, MACHINE_CRASHED, err->text);
+}
+
+static void begin_reset(struct machine *machine)
+{
+	struct err err;
+	int r = reset(machine, &err);
+
+	if (r == 0)
+		r = start_boot(machine, &err);
+	if (r < 0)
+		fail_reset(machine, &err);
+	else
+		machine->step = STEP_BOOT;
+}
+
+/* What was asked for meanwhile is this one. */
+static void finish_reset(struct machine *machine)
+{
+	struct machine_hooks *hooks = machine->options->hooks;
+	struct err err;
+	int r = join_boot(machine, &err);
+
+	if (r == 0)
+		r = set_start(machine, &machine->boot_start, &err);
+	if (r < 0) {
+		fail_reset(machine, &err);
+		return;
+	}
+	machine->to_reset = false;
+	hooks->told(hooks, GUEST_RESET);
+	finish(machine);
 }
 
 static void advance(struct machine *machine)
@@ -322,8 +427,16 @@ static void advance(struct machine *machine)
 		board_quiesce(&machine->board, on_still, machine);
 		return;
 	case STEP_DEVICES:
-		if (board_is_still(&machine->board))
+		if (!board_is_still(&machine->board))
+			return;
+		if (machine->to_reset)
+			begin_reset(machine);
+		else
 			finish(machine);
+		return;
+	case STEP_BOOT:
+		if (__atomic_load_n(&machine->booted, __ATOMIC_ACQUIRE))
+			finish_reset(machine);
 		return;
 	}
 }
@@ -397,34 +510,6 @@ static void on_work(struct loop_work *work)
 	advance(machine);
 }
 
-/* ---- the I/O thread ---- */
-
-static void *io_thread(void *arg)
-{
-	struct machine *machine = arg;
-
-	pthread_setname_np(pthread_self(), "io");
-	sandbox_thread(SANDBOX_IO);
-	(void)loop_run(machine->io_loop, NULL);
-	return NULL;
-}
-
-static int start_io_thread(struct machine *machine, struct err *err)
-{
-	sigset_t all, old;
-	int r;
-
-	sigfillset(&all);
-	sigdelset(&all, SIGSYS);
-	pthread_sigmask(SIG_SETMASK, &all, &old);
-	r = pthread_create(&machine->io_thread, NULL, io_thread, machine);
-	pthread_sigmask(SIG_SETMASK, &old, NULL);
-	if (r)
-		return err_sys(err, -r, "the I/O thread");
-	machine->has_io_thread = true;
-	return 0;
-}
-
 /* ---- the machine as a whole ---- */
 
 static int make(struct machine *machine, struct err *err)
@@ -453,9 +538,13 @@ static int make(struct machine *machine, struct err *err)
 	};
 	r = board_init(&machine->board, err);
 	if (r == 0)
-		r = start_io_thread(machine, err);
-	return r == 0 ? open_kvm(machine, !machine->options->is_restored, err)
-		      : r;
+		r = start_thread(&machine->io_thread, io_thread, machine, err);
+	machine->has_io_thread = r == 0;
+	if (r == 0)
+		r = open_kvm(machine, err);
+	if (r == 0 && !machine->options->is_restored)
+		r = boot_first(machine, err);
+	return r;
 }
 
 int machine_new(struct machine **out, const struct machine_options *options,
@@ -488,6 +577,9 @@ void machine_free(struct machine *machine)
 {
 	if (!machine)
 		return;
+	cut_boot(machine);
+	if (machine->has_boot_thread)
+		(void)join_boot(machine, &(struct err){ 0 });
 	if (machine->vcpus)
 		close_vcpus(machine);
 	if (machine->has_io_thread) {
@@ -570,6 +662,8 @@ const char *machine_waits_for(const struct machine *machine)
 		return "its vCPUs are to leave the guest";
 	case STEP_DEVICES:
 		return "requests to its disks or network have to end first";
+	case STEP_BOOT:
+		return "its kernel is being read";
 	}
 	return NULL;
 }

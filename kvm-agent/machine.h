@@ -25,10 +25,13 @@ const char *machine_state_name(enum machine_state state);
 struct machine_hooks {
 	/*
 	 * Puts a kernel into RAM: at the start, and at each reset, after which
-	 * RAM is zero again.
+	 * RAM is zero again. At a reset on a thread of its own, because files
+	 * and disks may hang.
 	 */
 	int (*boot)(struct machine_hooks *hooks, const struct memory *memory,
 		    struct boot_start *start, struct err *err);
+	/* The machine ends: such a boot is to fail soon; may be NULL. */
+	void (*cut_boot)(struct machine_hooks *hooks);
 	/* The guest told something that changes no state. */
 	void (*told)(struct machine_hooks *hooks, enum guest_event event);
 	/* The guest or a failure has changed the state, or a pause is done;

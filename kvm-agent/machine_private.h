@@ -12,6 +12,7 @@ enum machine_step {
 	STEP_NONE,
 	STEP_CPUS,    /* the vCPUs leave the guest */
 	STEP_DEVICES, /* what is under way in devices ends */
+	STEP_BOOT,    /* a reset has come about, but for the kernel */
 };
 
 struct machine {
@@ -31,6 +32,14 @@ struct machine {
 	struct loop *io_loop;
 	pthread_t io_thread;
 	bool has_io_thread;
+
+	/* Of a reset: reads the kernel. */
+	pthread_t boot_thread;
+	bool has_boot_thread;
+	bool booted; /* atomic; what follows is its own until then */
+	int boot_result;
+	struct boot_start boot_start;
+	struct err boot_err;
 
 	struct news news;
 	struct guest_events guest;

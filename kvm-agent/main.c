@@ -400,6 +400,11 @@ static int boot(struct machine_hooks *hooks, const struct memory *memory,
 	return boot_load(memory, &source, start, err);
 }
 
+static void cut_boot(struct machine_hooks *hooks)
+{
+	disk_finder_cut(&container_of(hooks, struct agent, hooks)->finder);
+}
+
 /* ---- what happens ---- */
 
 static void changed(struct machine_hooks *hooks, enum machine_state state,
@@ -732,7 +737,7 @@ int main(int argc, char **argv)
 	struct agent agent = {
 		.options = { .board = { .memory_bytes = MEMORY_DEFAULT,
 					.cpus = 1 } },
-		.hooks = { boot, told, changed, befell },
+		.hooks = { boot, cut_boot, told, changed, befell },
 		.append = "",
 		.cpu = "host",
 		.kernel_fd = -1,

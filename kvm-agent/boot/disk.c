@@ -21,6 +21,7 @@
 #include "kvm-agent/sandbox/private.h"
 
 #define LOOK_NS_MAX     300000000000LL /* a slow host needs a minute */
+#define CUT_MS          100            /* until it is seen that one is cut */
 #define CHILD_BYTES_MAX (1 * GIB)
 #define CHILD_FD        3 /* the socket; the memfd is the next */
 
@@ -199,7 +200,8 @@ int disk_finder_start(struct disk_finder *finder, struct err *err)
 		close(fds[0]);
 		return err_sys(err, code, "a process to look at the disk");
 	}
-	*finder = (struct disk_finder){ pid, fds[0] };
+	finder->pid = pid;
+	finder->fd = fds[0];
 	return 0;
 }
 
@@ -211,7 +213,13 @@ void disk_finder_stop(struct disk_finder *finder)
 	kill(finder->pid, SIGKILL);
 	while (waitpid(finder->pid, NULL, 0) < 0 && errno == EINTR)
 		;
-	*finder = (struct disk_finder){ 0, -1 };
+	finder->pid = 0;
+	finder->fd = -1;
+}
+
+void disk_finder_cut(struct disk_finder *finder)
+{
+	__atomic_store_n(&finder->cut, true, __ATOMIC_RELAXED);
 }
 
 void disk_boot_release(struct disk_boot *boot)
@@ -223,6 +231,7 @@ void disk_boot_release(struct disk_boot *boot)
 /* A look as the parent goes through it. */
 struct watch {
 	int fd;
+	const bool *cut;
 	int64_t end_ns;
 	struct disk_reader *reader;
 	struct disk_boot found;
@@ -249,16 +258,25 @@ static int check_step(struct watch *watch, ssize_t n)
 	return misbehaves(watch, "has died");
 }
 
+static int check_end(struct watch *watch)
+{
+	if (__atomic_load_n(watch->cut, __ATOMIC_RELAXED))
+		return err_set(watch->err, -ECANCELED,
+			       "the look at the disk was cut off");
+	if (time_monotonic_ns() >= watch->end_ns)
+		return err_set(watch->err, -ETIMEDOUT,
+			       "the look at the disk took too long");
+	return 0;
+}
+
 static int wait_for(struct watch *watch, short events)
 {
 	struct pollfd poll_fd = { watch->fd, events, 0 };
-	int64_t left = watch->end_ns - time_monotonic_ns();
+	int r = check_end(watch);
 
-	if (left <= 0)
-		return err_set(watch->err, -ETIMEDOUT,
-			       "the look at the disk took too long");
-	(void)poll(&poll_fd, 1, (int)(left / 1000000) + 1);
-	return 0;
+	if (r == 0)
+		(void)poll(&poll_fd, 1, CUT_MS);
+	return r;
 }
 
 static int receive(struct watch *watch, void *data, size_t size)
@@ -374,8 +392,10 @@ static int take_failure(struct watch *watch, const struct disk_note *note)
 static int take_note(struct watch *watch)
 {
 	struct disk_note note;
-	int r = receive(watch, &note, sizeof(note));
+	int r = check_end(watch);
 
+	if (r == 0)
+		r = receive(watch, &note, sizeof(note));
 	if (r < 0)
 		return r;
 	switch (note.kind) {
@@ -418,6 +438,7 @@ int disk_finder_look(struct disk_finder *finder, struct disk_reader *reader,
 	if (r < 0)
 		return r;
 	watch->fd = finder->fd;
+	watch->cut = &finder->cut;
 	watch->end_ns = time_monotonic_ns() + LOOK_NS_MAX;
 	watch->reader = reader;
 	watch->err = err;

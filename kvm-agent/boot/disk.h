@@ -29,6 +29,7 @@ struct disk_reader {
 struct disk_finder {
 	int pid; /* 0: there is none */
 	int fd;
+	bool cut; /* atomic */
 };
 
 struct disk_boot {
@@ -37,10 +38,15 @@ struct disk_boot {
 	char cmdline[DISK_CMDLINE_MAX + 1];
 };
 
-/* Forks: before the process has threads. */
+/* Of a zeroed one, or one that was stopped. Forks: before the process has
+ * threads. */
 int disk_finder_start(struct disk_finder *finder, struct err *err);
 /* Ends the child. A zeroed or stopped one is left alone. */
 void disk_finder_stop(struct disk_finder *finder);
+
+/* Any thread: a look that is under way fails with -ECANCELED as soon as the
+ * reader lets it, and so does each one that follows. */
+void disk_finder_cut(struct disk_finder *finder);
 
 /*
  * Looks, again for each start of the machine, since the guest may have another

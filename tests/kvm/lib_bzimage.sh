@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-# A bzImage that says its command line and its initrd, and powers off:
-# make_bzimage FILE.
+# A bzImage that says its command line and its initrd, and powers off, or stays
+# there: make_bzimage FILE [stays].
 make_bzimage() {
 cat >guest.S <<'GUEST'
 	.text
@@ -29,12 +29,16 @@ entry:
 	lretq
 4:	movb $'\n', %al
 	outb %al, %dx
+	.ifdef STAYS
+5:	hlt
+	jmp 5b
+	.endif
 	movl $0x604, %edx
 	movw $5 << 10 | 1 << 13, %ax
 	outw %ax, %dx
 stop:	jmp stop
 GUEST
-gcc -c -o guest.o guest.S
+gcc -c ${2:+-Wa,--defsym,STAYS=1} -o guest.o guest.S
 objcopy -O binary -j .text guest.o guest.bin
 python3 - <<'MAKE'
 import struct

@@ -28,7 +28,9 @@ struct disk {
 	struct disk_reader reader;
 	int fd;
 	struct journal_source journal;
-	uint64_t fail_from; /* what lies from here on is not readable */
+	uint64_t fail_from;      /* what lies from here on is not readable */
+	struct disk_finder *cut; /* after so many reads; or NULL */
+	unsigned until_cut;
 };
 
 static char folder[] = "/tmp/test_disk.XXXXXX";
@@ -59,6 +61,8 @@ static int read_disk(struct disk_reader *reader, uint64_t offset, void *buffer,
 
 	assert_true(size && size <= reader->size_bytes &&
 		    offset <= reader->size_bytes - size);
+	if (disk->cut && --disk->until_cut == 0)
+		disk_finder_cut(disk->cut);
 	if (offset + size > disk->fail_from)
 		return err_set(err, -EIO, "the disk can't be read");
 	assert_int_equal(pread(disk->fd, buffer, size, (off_t)offset), size);
@@ -77,6 +81,7 @@ static void open_disk(struct disk *disk, const char *name)
 	disk->reader =
 		(struct disk_reader){ (uint64_t)stat.st_size, read_disk };
 	disk->fail_from = UINT64_MAX;
+	disk->cut = NULL;
 }
 
 static int look(const char *name, struct disk_boot *boot, struct err *err)
@@ -487,6 +492,37 @@ static void test_again(void **state)
 	close(disk.fd);
 }
 
+/* One that is cut off ends at the next step, and those that follow at once. */
+static void test_cut_off(void **state)
+{
+	struct disk_finder finder = { 0 };
+	struct disk_boot boot;
+	struct disk disk;
+	struct err err;
+
+	(void)state;
+	make_ext4("cut", "root", "");
+	open_disk(&disk, "cut");
+	disk.cut = &finder;
+	for (unsigned at = 1; at < 6; at++) {
+		finder.cut = false;
+		disk.until_cut = at;
+		assert_int_equal(disk_finder_start(&finder, &err), 0);
+		assert_int_equal(
+			disk_finder_look(&finder, &disk.reader, &boot, &err),
+			-ECANCELED);
+		assert_int_equal(disk.until_cut, 0);
+		assert_int_equal(finder.pid, 0);
+		assert_int_equal(disk_finder_start(&finder, &err), 0);
+		assert_int_equal(
+			disk_finder_look(&finder, &disk.reader, &boot, &err),
+			-ECANCELED);
+		assert_int_equal(disk.until_cut, 0);
+	}
+	disk_finder_stop(&finder);
+	close(disk.fd);
+}
+
 /* Of the child's line in /proc, the number behind `name`. */
 static long status_of(int pid, const char *name)
 {
@@ -587,7 +623,7 @@ static void test_liars(void **state)
 	make_ext4("lies", "root", "");
 	open_disk(&disk, "lies");
 	for (unsigned i = 0; i < ARRAY_SIZE(lies); i++) {
-		struct disk_finder finder;
+		struct disk_finder finder = { 0 };
 		struct disk_boot boot;
 		struct err err;
 
@@ -617,6 +653,7 @@ int main(void)
 		cmocka_unit_test(test_journal_unreadable),
 		cmocka_unit_test(test_damaged),
 		cmocka_unit_test(test_again),
+		cmocka_unit_test(test_cut_off),
 		cmocka_unit_test(test_walls),
 		cmocka_unit_test(test_liars),
 	};

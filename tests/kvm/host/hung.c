@@ -2,7 +2,8 @@
 /*
  * A disk that answers no request until it is let: a pause and a reset begin,
  * take as long as that does, and hold up nobody; a pause is taken back; a stop
- * waits for nothing. Argument: virtio.elf.
+ * waits for nothing. The same with a kernel that can't be read until then.
+ * Argument: virtio.elf.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -137,8 +138,63 @@ static bool is_under_way(struct rig *rig)
 	return is;
 }
 
+/* ---- a kernel that is read again ---- */
+
+static struct {
+	pthread_mutex_t lock; /* of what follows */
+	pthread_cond_t changed;
+	int (*boot)(struct machine_hooks *hooks, const struct memory *memory,
+		    struct boot_start *start, struct err *err);
+	unsigned boots;
+	bool hangs, fails, cut;
+} source = { .lock = PTHREAD_MUTEX_INITIALIZER,
+	     .changed = PTHREAD_COND_INITIALIZER };
+
+static int boot(struct machine_hooks *hooks, const struct memory *memory,
+		struct boot_start *start, struct err *err)
+{
+	bool fails;
+
+	pthread_mutex_lock(&source.lock);
+	source.boots++;
+	while (source.hangs && !source.cut)
+		pthread_cond_wait(&source.changed, &source.lock);
+	fails = source.fails || source.cut;
+	pthread_mutex_unlock(&source.lock);
+	return fails ? err_set(err, -EIO, "its kernel is gone")
+		     : source.boot(hooks, memory, start, err);
+}
+
+static void cut_boot(struct machine_hooks *hooks)
+{
+	(void)hooks;
+	pthread_mutex_lock(&source.lock);
+	source.cut = true;
+	pthread_cond_signal(&source.changed);
+	pthread_mutex_unlock(&source.lock);
+}
+
+static void set_kernel(bool hangs, bool fails)
+{
+	pthread_mutex_lock(&source.lock);
+	source.hangs = hangs;
+	source.fails = fails;
+	pthread_cond_signal(&source.changed);
+	pthread_mutex_unlock(&source.lock);
+}
+
+static unsigned boots(void)
+{
+	unsigned count;
+
+	pthread_mutex_lock(&source.lock);
+	count = source.boots;
+	pthread_mutex_unlock(&source.lock);
+	return count;
+}
+
 /* A machine with a request under way. */
-static void start(struct rig *rig, const char *kernel)
+static void start(struct rig *rig, const char *path)
 {
 	struct err err;
 
@@ -150,7 +206,12 @@ static void start(struct rig *rig, const char *kernel)
 	disk.ready = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	disk.bytes = calloc(1, DISK_BYTES);
 	rig_must(disk.ready >= 0 && disk.bytes, "disk", NULL);
-	rig_init(rig, kernel, 1, MEMORY);
+	rig_init(rig, path, 1, MEMORY);
+	source.boot = rig->hooks.boot;
+	source.boots = 0;
+	source.hangs = source.fails = source.cut = false;
+	rig->hooks.boot = boot;
+	rig->hooks.cut_boot = cut_boot;
 	rig->options.board.disks[0] = &disk.disk;
 	rig->options.board.disk_count = 1;
 	rig_make(rig, false);
@@ -257,11 +318,82 @@ static void reset_waits(const char *kernel)
 	puts("a reset waits, and a stop does not");
 }
 
+/* On the way to its kernel, which hangs; the disk doesn't. */
+static void reset_to_kernel(struct rig *rig, const char *path)
+{
+	struct err err;
+
+	start(rig, path);
+	let_answer(&disk);
+	set_kernel(true, false);
+	rig_must(machine_reset(rig->machine, &err) == 0, "reset", &err);
+	while (boots() < 2 || !machine_waits_for(rig->machine) ||
+	       !strstr(machine_waits_for(rig->machine), "kernel"))
+		rig_run_for(rig, TURN_NS);
+	for (int i = 0; i < 20; i++)
+		rig_run_for(rig, TURN_NS);
+	rig_must(machine_state(rig->machine) == MACHINE_RUNNING, "it waits",
+		 NULL);
+}
+
+static void expect_end(struct rig *rig, enum machine_state state,
+		       const char *words)
+{
+	rig_run_to_end(rig);
+	rig_must(rig->ended == state, rig->text, NULL);
+	rig_must(strstr(rig->text, words) || strstr(rig->words, words),
+		 rig->words, NULL);
+	finish(rig);
+}
+
+/* Others are answered while the kernel is read, and a stop does not wait. */
+static void reset_reads_kernel(const char *path)
+{
+	struct rig rig;
+	struct err err;
+
+	reset_to_kernel(&rig, path);
+	/* What is asked for meanwhile comes behind it, or is the same. */
+	rig_must(machine_reset(rig.machine, &err) == 0, "reset", &err);
+	rig_must(machine_pause(rig.machine, &err) == 0, "pause", &err);
+	rig_must(machine_resume(rig.machine, &err) == 0, "take back", &err);
+	rig_must(machine_resume(rig.machine, &err) == -EBUSY, "it runs", NULL);
+	rig_must(machine_pause(rig.machine, &err) == 0, "pause", &err);
+	for (int i = 0; i < 20; i++)
+		rig_run_for(&rig, TURN_NS);
+	rig_must(machine_state(rig.machine) == MACHINE_RUNNING, "it waits",
+		 NULL);
+	set_kernel(false, false);
+	while (machine_state(rig.machine) == MACHINE_RUNNING)
+		rig_run_for(&rig, TURN_NS);
+	rig_must(machine_state(rig.machine) == MACHINE_PAUSED, "paused", NULL);
+	rig_must(machine_resume(rig.machine, &err) == 0, "resume", &err);
+	expect_end(&rig, MACHINE_STOPPED, "it keeps what is written");
+	rig_must(boots() == 2, "it was reset twice", NULL);
+
+	reset_to_kernel(&rig, path);
+	machine_stop(rig.machine);
+	rig_must(machine_state(rig.machine) == MACHINE_STOPPED, "stop", NULL);
+	for (int i = 0; i < 20; i++)
+		rig_run_for(&rig, TURN_NS);
+	rig_must(machine_state(rig.machine) == MACHINE_STOPPED, "stop", NULL);
+	finish(&rig);
+
+	reset_to_kernel(&rig, path);
+	set_kernel(false, true);
+	expect_end(&rig, MACHINE_CRASHED, "its kernel is gone");
+	/* And its end comes in the middle of that. */
+	reset_to_kernel(&rig, path);
+	finish(&rig);
+	puts("a reset reads its kernel, and holds up nobody");
+}
+
 int main(int argc, char **argv)
 {
 	rig_must(argc == 2, "one argument: virtio.elf", NULL);
 	pause_and_take_back(argv[1]);
 	stop_at_once(argv[1]);
 	reset_waits(argv[1]);
+	reset_reads_kernel(argv[1]);
 	return 0;
 }

@@ -135,7 +135,9 @@ void rig_init(struct rig *rig, const char *kernel, unsigned cpus,
 	struct err err;
 
 	memset(rig, 0, sizeof(*rig));
-	rig->hooks = (struct machine_hooks){ boot, told, changed, NULL };
+	rig->hooks = (struct machine_hooks){ .boot = boot,
+					     .told = told,
+					     .changed = changed };
 	rig->line.output = on_output;
 	rig->options = (struct machine_options){
 		.board = { .memory_bytes = memory_bytes,

@@ -175,7 +175,7 @@ else
 fi
 end=$(($(date +%s) + limit))
 until is_in $machine stopped; do
-	is_in $machine running || break
+	is_up $machine || break
 	[ "$(date +%s)" -lt $end ] || break
 	sleep 0.3
 done

@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "tests/rig/board_rig.h"
+#include "tests/rig/device_state.h"
 
 #define PM(offset) (LAYOUT_PM + LAYOUT_##offset)
 #define SECOND     1000000000LL
@@ -501,15 +502,9 @@ static void compare(struct board_rig *a, struct board_rig *b)
 	for (unsigned i = 0; i < BOARD_DEVICES - 1; i++) {
 		struct state_writer first, second;
 
-		assert_int_equal(state_begin(&first, NULL), 0);
-		assert_int_equal(state_begin(&second, NULL), 0);
-		device_save(a->devices[i], &first);
-		device_save(b->devices[i], &second);
-		assert_int_equal(state_finish(&first, NULL), 0);
-		assert_int_equal(state_finish(&second, NULL), 0);
-		assert_int_equal(first.bytes.size, second.bytes.size);
-		assert_memory_equal(first.bytes.data, second.bytes.data,
-				    first.bytes.size);
+		device_state_save(a->devices[i], &first);
+		device_state_save(b->devices[i], &second);
+		device_state_same(&first, &second);
 		state_release(&first);
 		state_release(&second);
 	}

@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "kvm-agent/virtio/rng.h"
+#include "tests/rig/device_state.h"
 #include "tests/rig/virtio_guest.h"
 
 #define FEATURE   (1ULL << 5)
@@ -580,23 +581,12 @@ static void test_doorbells(void **state)
 
 static void save(struct rig *rig, struct state_writer *out)
 {
-	ok(state_begin(out, &err));
-	device_save(&rig->echo.virtio.device, out);
-	ok(state_finish(out, &err));
+	device_state_save(&rig->echo.virtio.device, out);
 }
 
 static int restore(struct rig *rig, const struct state_writer *saved)
 {
-	struct state state;
-
-	ok(state_open(&state, saved->bytes.data, saved->bytes.size, &err));
-	return device_restore(&rig->echo.virtio.device, &state, &err);
-}
-
-static void same(const struct state_writer *a, const struct state_writer *b)
-{
-	assert_int_equal(a->bytes.size, b->bytes.size);
-	assert_memory_equal(a->bytes.data, b->bytes.data, a->bytes.size);
+	return device_state_restore(&rig->echo.virtio.device, saved, &err);
 }
 
 static void test_save_restore(void **state)
@@ -615,7 +605,7 @@ static void test_save_restore(void **state)
 	save(rig, &first);
 	ok(restore(other, &first));
 	save(other, &second);
-	same(&first, &second);
+	device_state_same(&first, &second);
 	state_release(&second);
 	assert_int_equal(other->echo.started, 1);
 	memcpy(guest_at(&other->guest, 0), guest_at(&rig->guest, 0), GUEST_RAM);
@@ -629,7 +619,7 @@ static void test_save_restore(void **state)
 	save(rig, &first);
 	virtio_reset(&fresh->echo.virtio.device);
 	save(fresh, &second);
-	same(&first, &second);
+	device_state_same(&first, &second);
 	state_release(&first);
 	state_release(&second);
 	finish(rig);
@@ -645,7 +635,7 @@ static void refused(struct rig *rig, struct rig *other)
 	save(other, &before);
 	assert_int_equal(restore(other, &saved), -EBADMSG);
 	save(other, &after);
-	same(&before, &after);
+	device_state_same(&before, &after);
 	state_release(&saved);
 	state_release(&before);
 	state_release(&after);

@@ -12,6 +12,7 @@
 #include <sys/mman.h>
 
 #include "kvm-agent/virtio/balloon.h"
+#include "tests/rig/device_state.h"
 #include "tests/rig/virtio_guest.h"
 
 #define ALL        (~0ULL)
@@ -296,17 +297,12 @@ static void test_target(void **state)
 
 static void save(struct rig *rig, struct state_writer *out)
 {
-	ok(state_begin(out, &err));
-	device_save(&rig->balloon.virtio.device, out);
-	ok(state_finish(out, &err));
+	device_state_save(&rig->balloon.virtio.device, out);
 }
 
 static int restore(struct rig *rig, const struct state_writer *saved)
 {
-	struct state state;
-
-	ok(state_open(&state, saved->bytes.data, saved->bytes.size, &err));
-	return device_restore(&rig->balloon.virtio.device, &state, &err);
+	return device_state_restore(&rig->balloon.virtio.device, saved, &err);
 }
 
 static void test_save_restore(void **state)
@@ -322,9 +318,7 @@ static void test_save_restore(void **state)
 	dirty(other);
 	ok(restore(other, &first));
 	save(other, &second);
-	assert_int_equal(first.bytes.size, second.bytes.size);
-	assert_memory_equal(first.bytes.data, second.bytes.data,
-			    first.bytes.size);
+	device_state_same(&first, &second);
 	state_release(&second);
 	assert_int_equal(other->balloon.target, PAGES / 2);
 	assert_int_equal(other->balloon.actual, 77);

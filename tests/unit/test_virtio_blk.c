@@ -14,6 +14,7 @@
 #include <sys/stat.h>
 
 #include "kvm-agent/virtio/blk.h"
+#include "tests/rig/device_state.h"
 #include "tests/rig/virtio_guest.h"
 
 #define ALL       (~0ULL)
@@ -691,17 +692,11 @@ static void test_save_restore(void **state)
 
 	(void)state;
 	assert_int_equal(run(rig, OUT, 0, 4096, 4096), 0);
-	ok(state_begin(&first, &err));
-	device_save(&rig->blk.virtio.device, &first);
-	ok(state_finish(&first, &err));
+	device_state_save(&rig->blk.virtio.device, &first);
 	ok(state_open(&saved, first.bytes.data, first.bytes.size, &err));
 	ok(device_restore(&other->blk.virtio.device, &saved, &err));
-	ok(state_begin(&second, &err));
-	device_save(&other->blk.virtio.device, &second);
-	ok(state_finish(&second, &err));
-	assert_int_equal(first.bytes.size, second.bytes.size);
-	assert_memory_equal(first.bytes.data, second.bytes.data,
-			    first.bytes.size);
+	device_state_save(&other->blk.virtio.device, &second);
+	device_state_same(&first, &second);
 	assert_int_equal(
 		device_restore(&larger->blk.virtio.device, &saved, &err),
 		-EBADMSG);

@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "kvm-agent/virtio/console.h"
+#include "tests/rig/device_state.h"
 #include "tests/rig/virtio_guest.h"
 
 #define ALL       (~0ULL)
@@ -290,17 +291,12 @@ static void test_terminal_alone(void **state)
 
 static void save(struct rig *rig, struct state_writer *out)
 {
-	ok(state_begin(out, &err));
-	device_save(&rig->console.virtio.device, out);
-	ok(state_finish(out, &err));
+	device_state_save(&rig->console.virtio.device, out);
 }
 
 static int restore(struct rig *rig, const struct state_writer *saved)
 {
-	struct state state;
-
-	ok(state_open(&state, saved->bytes.data, saved->bytes.size, &err));
-	return device_restore(&rig->console.virtio.device, &state, &err);
+	return device_state_restore(&rig->console.virtio.device, saved, &err);
 }
 
 static void test_save_restore(void **state)
@@ -316,9 +312,7 @@ static void test_save_restore(void **state)
 	save(rig, &first);
 	ok(restore(other, &first));
 	save(other, &second);
-	assert_int_equal(first.bytes.size, second.bytes.size);
-	assert_memory_equal(first.bytes.data, second.bytes.data,
-			    first.bytes.size);
+	device_state_same(&first, &second);
 	state_release(&second);
 	assert_int_equal(other->open[0], 1);
 	/* What had not gone out goes, and no more than that. */

@@ -13,6 +13,7 @@
 #include <sys/socket.h>
 
 #include "kvm-agent/virtio/net.h"
+#include "tests/rig/device_state.h"
 #include "tests/rig/net_fake.h"
 #include "tests/rig/virtio_guest.h"
 
@@ -653,17 +654,12 @@ static void test_quiesce(void **state)
 
 static void save(struct rig *rig, struct state_writer *out)
 {
-	ok(state_begin(out, &err));
-	device_save(&rig->net.virtio.device, out);
-	ok(state_finish(out, &err));
+	device_state_save(&rig->net.virtio.device, out);
 }
 
 static int restore(struct rig *rig, const struct state_writer *saved)
 {
-	struct state state;
-
-	ok(state_open(&state, saved->bytes.data, saved->bytes.size, &err));
-	return device_restore(&rig->net.virtio.device, &state, &err);
+	return device_state_restore(&rig->net.virtio.device, saved, &err);
 }
 
 static void test_state(void **state)
@@ -687,9 +683,7 @@ static void test_state(void **state)
 	other->fake.gone = true;
 	ok(restore(other, &first));
 	save(other, &second);
-	assert_int_equal(first.bytes.size, second.bytes.size);
-	assert_memory_equal(first.bytes.data, second.bytes.data,
-			    first.bytes.size);
+	device_state_same(&first, &second);
 	assert_memory_equal(other->net.mac, mac, sizeof(mac));
 	other->driver = rig->driver;
 	other->driver.guest = &other->guest;

@@ -15,6 +15,7 @@
 #include <sys/un.h>
 
 #include "kvm-agent/vsock/sockets.h"
+#include "tests/rig/device_state.h"
 #include "tests/rig/virtio_guest.h"
 
 #define TO_GUEST   0u
@@ -642,17 +643,12 @@ static void test_reset(void **state)
 
 static void save(struct rig *rig, struct state_writer *out)
 {
-	ok(state_begin(out, &err));
-	device_save(&rig->device->virtio.device, out);
-	ok(state_finish(out, &err));
+	device_state_save(&rig->device->virtio.device, out);
 }
 
 static int restore(struct rig *rig, const struct state_writer *saved)
 {
-	struct state state;
-
-	ok(state_open(&state, saved->bytes.data, saved->bytes.size, &err));
-	return device_restore(&rig->device->virtio.device, &state, &err);
+	return device_state_restore(&rig->device->virtio.device, saved, &err);
 }
 
 static void give_event_buffer(struct rig *rig)
@@ -684,9 +680,7 @@ static void test_save_restore(void **state)
 	assert_int_equal(driver_take(&rig->driver, EVENTS, NULL), -1);
 	ok(restore(other, &first));
 	save(other, &second);
-	assert_int_equal(first.bytes.size, second.bytes.size);
-	assert_memory_equal(first.bytes.data, second.bytes.data,
-			    first.bytes.size);
+	device_state_same(&first, &second);
 	state_release(&second);
 	assert_int_equal(driver_config(&other->driver, 0, 8), 77);
 	/* The guest hears of it, once. */

@@ -12,6 +12,7 @@
 
 #include "format/base/le.h"
 #include "kvm-agent/virtio/queue.h"
+#include "kvm-agent/vm/layout.h"
 
 #define RAM         (4 * MIB)
 #define SIZE        8u
@@ -297,6 +298,117 @@ static void test_chain_too_large(void **state)
 	finish(rig);
 }
 
+/* RAM on both sides of the hole, which is where devices are. */
+static const struct {
+	uint64_t address;
+	uint32_t length;
+	bool good;
+} places[] = {
+	{ MEMORY_LOW_END - 64, 64, true },
+	{ MEMORY_LOW_END - 64, 80, false },
+	{ MEMORY_LOW_END - 64, 0x40000080, false }, /* over all of it */
+	{ MEMORY_LOW_END, 64, false },
+	{ LAYOUT_ECAM, 64, false },
+	{ LAYOUT_LAPIC, 64, false },
+	{ MEMORY_HIGH_START - 64, 64, false },
+	{ MEMORY_HIGH_START - 64, 128, false },
+	{ MEMORY_HIGH_START, 64, true },
+	{ MEMORY_HIGH_START + MEMORY_ALIGN - 64, 64, true },
+	{ MEMORY_HIGH_START + MEMORY_ALIGN - 64, 128, false },
+	{ MEMORY_HIGH_START + MEMORY_ALIGN, 64, false },
+};
+
+static struct rig *start_with_hole(void)
+{
+	struct rig *rig = start();
+
+	memory_release(&rig->memory);
+	assert_int_equal(
+		memory_init(&rig->memory, MEMORY_LOW_END + MEMORY_ALIGN, NULL),
+		0);
+	virtqueue_reset(&rig->queue);
+	rig->queue.descriptors = gpa_make(DESCRIPTORS);
+	rig->queue.driver = gpa_make(DRIVER);
+	rig->queue.device = gpa_make(DEVICE);
+	rig->queue.indirect = true;
+	return rig;
+}
+
+static void test_hole(void **state)
+{
+	(void)state;
+	for (unsigned i = 0; i < ARRAY_SIZE(places); i++) {
+		struct rig *rig = start_with_hole();
+		const int taken = places[i].good ? 1 : -EBADMSG;
+
+		assert_int_equal(virtqueue_enable(&rig->queue), 0);
+		put(rig, DESCRIPTORS, 0, places[i].address, places[i].length,
+		    i % 2 ? WRITE : 0, 0);
+		offer(rig, 0);
+		assert_int_equal(pop(rig), taken);
+		finish(rig);
+	}
+}
+
+static void test_table_in_hole(void **state)
+{
+	(void)state;
+	for (unsigned i = 0; i < ARRAY_SIZE(places); i++) {
+		struct rig *rig = start_with_hole();
+		struct gpa place = gpa_make(places[i].address);
+
+		assert_int_equal(virtqueue_enable(&rig->queue), 0);
+		put(rig, TABLE, 0, DATA, 4, 0, 0);
+		if (places[i].good)
+			assert_int_equal(memory_write(&rig->memory, place,
+						      at(rig, TABLE), 16),
+					 0);
+		put(rig, DESCRIPTORS, 0, place.value, places[i].length,
+		    INDIRECT, 0);
+		offer(rig, 0);
+		assert_int_equal(pop(rig), places[i].good ? 1 : -EBADMSG);
+		assert_true(places[i].good ||
+			    strstr(rig->queue.broken, "not in RAM"));
+		finish(rig);
+	}
+}
+
+static void test_areas_in_hole(void **state)
+{
+	(void)state;
+	for (unsigned i = 0; i < ARRAY_SIZE(places); i++) {
+		struct rig *rig = start_with_hole();
+
+		/* 64 bytes of descriptors, or 128. */
+		rig->queue.size = places[i].length == 64 ? 4 : 8;
+		rig->queue.descriptors = gpa_make(places[i].address);
+		assert_int_equal(virtqueue_enable(&rig->queue),
+				 places[i].good ? 0 : -EFAULT);
+		finish(rig);
+	}
+}
+
+/* As many as an index can tell apart, in one table; and one that never ends. */
+static void test_most_descriptors(void **state)
+{
+	(void)state;
+	for (unsigned loops = 0; loops < 2; loops++) {
+		struct rig *rig = start();
+		const uint32_t count = 65536;
+
+		for (uint32_t i = 0; i < count; i++)
+			put(rig, MIB, i, DATA, 1,
+			    loops || i + 1 < count ? NEXT : 0,
+			    (uint16_t)(i + 1));
+		put(rig, DESCRIPTORS, 0, MIB, 16 * count, INDIRECT, 0);
+		offer(rig, 0);
+		assert_int_equal(pop(rig), -EBADMSG);
+		assert_string_equal(rig->queue.broken,
+				    "a chain that is too long, or a loop");
+		finish(rig);
+	}
+}
+
 static void test_areas(void **state)
 {
 	struct rig *rig = start();
@@ -391,6 +503,10 @@ int main(void)
 		cmocka_unit_test(test_breaches),
 		cmocka_unit_test(test_bad_indexes),
 		cmocka_unit_test(test_chain_too_large),
+		cmocka_unit_test(test_hole),
+		cmocka_unit_test(test_table_in_hole),
+		cmocka_unit_test(test_areas_in_hole),
+		cmocka_unit_test(test_most_descriptors),
 		cmocka_unit_test(test_areas),
 		cmocka_unit_test(test_interrupts_by_flag),
 		cmocka_unit_test(test_interrupts_by_event),

@@ -2,7 +2,8 @@
 /* virtio-vsock from within. Port 22 says everything back, on several connections
  * at once, with no more credit than it is given. At its serial port: 'c'
  * connects to the host's port 80, sends 256 KiB and says what the answer was;
- * 'n' connects to where nobody listens; 'q' ends. */
+ * 'n' connects to where nobody listens; 'q' ends. Told that the transport was
+ * reset, it has no connections any more, and says so. */
 #define LAYOUT_ONLY_NUMBERS
 #include "kvm-agent/vm/layout.h"
 #include "tests/kvm/guest/virtio.h"
@@ -15,12 +16,14 @@
 #define COUNT         48u
 #define OUTPUT        0xa00000ull /* a header */
 #define PATTERN       0xb00000ull
+#define EVENT         0xc00000ull
 #define PIECE         4096u
 #define TALK          (256u << 10)
 #define ROOM          (32u << 10)
 
 #define TO_GUEST      0u
 #define FROM_GUEST    1u
+#define EVENTS        2u
 
 #define OP_REQUEST    1u
 #define OP_RESPONSE   2u
@@ -289,6 +292,32 @@ static void take(unsigned buffer)
 	}
 }
 
+static void give_event_buffer(void)
+{
+	*(volatile uint32_t *)EVENT = 0xff;
+	card_put(&card, EVENTS, 0, EVENT, 4, true, false);
+	card_kick(&card, EVENTS, 0);
+}
+
+static bool take_event(void)
+{
+	uint32_t written = 0;
+	unsigned count = 0;
+
+	if (card_take(&card, EVENTS, &written) < 0)
+		return false;
+	CHECK(written == 4 && !*(volatile uint32_t *)EVENT);
+	for (unsigned i = 0; i < CONNECTIONS; i++) {
+		count += connections[i].used;
+		if (connections[i].used)
+			forget(&connections[i]);
+	}
+	cid = mmio_read32(card.own);
+	say("transport reset, %u connections are gone", count);
+	give_event_buffer();
+	return true;
+}
+
 static void connect(uint32_t host_port)
 {
 	struct connection *connection = make(next_port++, host_port);
@@ -319,6 +348,7 @@ void guest_main(const struct start_info *info)
 	CHECK(cid == 3 && !mmio_read32(card.own + 4));
 	for (unsigned i = 0; i < COUNT; i++)
 		give_buffer(i);
+	give_event_buffer();
 	ioapic_route(2, TICK);
 	pit_start(50);
 	say("up");
@@ -329,7 +359,7 @@ void guest_main(const struct start_info *info)
 			take((unsigned)buffer);
 		while (in8(COM1_LSR) & 1)
 			answer((char)in8(COM1));
-		if (!work() && buffer < 0)
+		if (!take_event() && !work() && buffer < 0)
 			irq_wait();
 	}
 }

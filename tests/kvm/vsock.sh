@@ -153,4 +153,5 @@ tell q
 has_stopped() { vmsnap ps | grep -Eq '^web +stopped '; }
 until_true has_stopped
 log_has '^done' || fail "the guest did not come to its end"
+! log_has '^transport reset' || fail "no restore, and the transport was reset"
 expect 0 vmsnap rm web

@@ -46,24 +46,6 @@ static bool is_done(struct rig *rig)
 	return last_round(rig) < 0;
 }
 
-static void save(struct rig *rig, struct state_writer *out)
-{
-	struct err err;
-
-	rig_must(state_begin(out, &err) == 0, "state", &err);
-	rig_must(machine_save(rig->machine, out, &err) == 0, "save", &err);
-	rig_must(state_finish(out, &err) == 0, "state", &err);
-}
-
-static void open_state(struct state *state, const struct state_writer *writer)
-{
-	struct err err;
-
-	rig_must(state_open(state, writer->bytes.data, writer->bytes.size,
-			    &err) == 0,
-		 "state", &err);
-}
-
 /* A section's fields are the same in both. */
 static void same_section(const struct state *a, const struct state *b,
 			 const char *name, unsigned instance)
@@ -140,8 +122,8 @@ static void compare(const struct state_writer *before,
 {
 	struct state a, b;
 
-	open_state(&a, before);
-	open_state(&b, after);
+	rig_open_state(&a, before);
+	rig_open_state(&b, after);
 	rig_must(a.count == b.count, "count of sections", NULL);
 	for (unsigned i = 0; i < cpus; i++)
 		same_vcpu(&a, &b, i);
@@ -162,8 +144,8 @@ static void live_again(struct rig *rig)
 	struct err err;
 
 	rig_pause(rig);
-	save(rig, &before);
-	open_state(&state, &before);
+	rig_save(rig, &before);
+	rig_open_state(&state, &before);
 	rig_make(rig, true);
 	memcpy(machine_board(rig->machine)->memory.regions[0].host,
 	       machine_board(old)->memory.regions[0].host, MEMORY);
@@ -183,13 +165,13 @@ static void check_same(struct rig *rig)
 	struct err err;
 
 	rig_pause(rig);
-	save(rig, &before);
-	open_state(&state, &before);
+	rig_save(rig, &before);
+	rig_open_state(&state, &before);
 	rig_make(rig, true);
 	rig_must(machine_restore(rig->machine, &state, &err) == 0, "restore",
 		 &err);
 	rig_must(machine_hold(rig->machine, &err) == 0, "hold", &err);
-	save(rig, &after);
+	rig_save(rig, &after);
 	compare(&before, &after, rig->options.board.cpus);
 	machine_free(rig->machine);
 	rig->machine = old;

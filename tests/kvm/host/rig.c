@@ -245,3 +245,21 @@ void rig_run_for(struct rig *rig, uint64_t ns)
 		rig_must(false, rig->words, NULL);
 	}
 }
+
+void rig_save(struct rig *rig, struct state_writer *out)
+{
+	struct err err;
+
+	rig_must(state_begin(out, &err) == 0, "state", &err);
+	rig_must(machine_save(rig->machine, out, &err) == 0, "save", &err);
+	rig_must(state_finish(out, &err) == 0, "state", &err);
+}
+
+void rig_open_state(struct state *state, const struct state_writer *writer)
+{
+	struct err err;
+
+	rig_must(state_open(state, writer->bytes.data, writer->bytes.size,
+			    &err) == 0,
+		 "state", &err);
+}

@@ -44,6 +44,9 @@ void rig_run_to_end(struct rig *rig);
 void rig_run_into_read(struct rig *rig);
 /* Pauses the machine, and runs the loop until it is. */
 void rig_pause(struct rig *rig);
+/* The state of a paused machine, and a look into it. */
+void rig_save(struct rig *rig, struct state_writer *out);
+void rig_open_state(struct state *state, const struct state_writer *writer);
 /* Runs the loop for so long. */
 void rig_run_for(struct rig *rig, uint64_t ns);
 

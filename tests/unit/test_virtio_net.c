@@ -10,7 +10,6 @@
 #include <cmocka.h>
 #include <errno.h>
 #include <string.h>
-#include <sys/socket.h>
 
 #include "kvm-agent/virtio/net.h"
 #include "tests/rig/device_state.h"
@@ -587,37 +586,6 @@ static void test_gone(void **state)
 	finish(rig);
 }
 
-/* One that hangs up while nobody waits for its frames, or for anything. */
-static void test_hangs_up(void **state)
-{
-	struct rig *rig = test_calloc(1, sizeof(*rig));
-	struct net_options options = { .hooks = &rig->hooks };
-	struct net_backend *backend;
-	int ends[2];
-
-	(void)state;
-	assert_int_equal(
-		socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends), 0);
-	ok(net_passt_new(&backend, ends[0], &err));
-	rig->hooks.link = link_changed;
-	ok(guest_init(&rig->guest, &err));
-	options.backend = backend;
-	ok(net_init(&rig->net, 0, &rig->guest.host, &options, &err));
-	guest_settle(&rig->guest);
-	assert_int_equal(rig->net.watch.events, 0);
-	close(ends[1]);
-	guest_settle(&rig->guest);
-	assert_int_equal(rig->downs, 1);
-	assert_int_equal(rig->net.watch.fd, -1);
-	ok(driver_find(&rig->driver, &rig->guest, 1));
-	ok(driver_start(&rig->driver, ALL));
-	assert_int_equal(driver_config(&rig->driver, 6, 2), 0);
-	net_release(&rig->net);
-	net_backend_free(backend);
-	guest_release(&rig->guest);
-	test_free(rig);
-}
-
 /* ---- standing still, and state ---- */
 
 static void quiet(void *arg)
@@ -749,7 +717,6 @@ int main(void)
 		cmocka_unit_test(test_slow_host),
 		cmocka_unit_test(test_link_down),
 		cmocka_unit_test(test_gone),
-		cmocka_unit_test(test_hangs_up),
 		cmocka_unit_test(test_quiesce),
 		cmocka_unit_test(test_state),
 		cmocka_unit_test(test_state_refused),

@@ -4,6 +4,7 @@
 #include "tests/unit/keeper_bench.h"
 
 #include <dirent.h>
+#include <stdatomic.h>
 #include <sys/mman.h>
 
 static unsigned open_descriptors(void)
@@ -282,6 +283,121 @@ static void test_garbage(void **state)
 	bench_close(&bench);
 }
 
+static atomic_uint lines;
+
+static void count_line(void *arg, const char *text)
+{
+	(void)arg;
+	(void)text;
+	atomic_fetch_add(&lines, 1);
+}
+
+/* What agents do fills no log: garbage, and grants that are none. */
+static void test_few_lines(void **state)
+{
+	uint8_t grant[KEEPER_GRANT_SIZE];
+	struct bench bench;
+	int fd, area;
+
+	bench_open(&bench, state);
+	bench_stop(&bench);
+	atomic_store(&lines, 0);
+	bench.options.log = count_line;
+	bench_start(&bench);
+	for (unsigned i = 0; i < 40; i++) {
+		fd = call(&bench, KEEPER_AGENT);
+		assert_int_equal(send(fd, "x", 1, MSG_NOSIGNAL), 1);
+		assert_hung_up(fd);
+	}
+	assert_int_equal(atomic_load(&lines), 40);
+	get_grant(&bench, "web", grant);
+	fd = call_agents(&bench, &area);
+	grant[40] ^= 1;
+	for (unsigned i = 0; i < 40; i++)
+		assert_int_equal(open_grant(fd, 0, grant), KEEPER_DENIED);
+	grant[40] ^= 1;
+	assert_int_equal(open_grant(fd, 0, grant), KEEPER_DONE);
+	assert_int_equal(atomic_load(&lines), 64);
+	for (unsigned i = 0; i < 40; i++) {
+		int other = call(&bench, KEEPER_AGENT);
+
+		assert_int_equal(send(other, "x", 1, MSG_NOSIGNAL), 1);
+		assert_hung_up(other);
+	}
+	assert_int_equal(atomic_load(&lines), 64);
+	close(fd);
+	close(area);
+	bench_stop(&bench);
+	bench_close(&bench);
+}
+
+static bool is_hung_up(int fd)
+{
+	uint8_t byte;
+	ssize_t n = recv(fd, &byte, 1, MSG_DONTWAIT | MSG_PEEK);
+
+	return n == 0 || (n < 0 && errno == ECONNRESET);
+}
+
+/* Those who say nothing keep nobody out: the oldest of them goes. */
+static void test_oldest_stranger(void **state)
+{
+	uint8_t grant[KEEPER_GRANT_SIZE];
+	struct bench bench;
+	int fds[40], fd, area;
+	unsigned gone = 0;
+
+	bench_open(&bench, state);
+	get_grant(&bench, "web", grant);
+	for (unsigned i = 0; i < 40; i++)
+		fds[i] = call(&bench, KEEPER_AGENT);
+	fd = call_agents(&bench, &area);
+	assert_int_equal(open_grant(fd, 0, grant), KEEPER_DONE);
+	/* They were let in in their order, and before. */
+	while (gone < 40 && is_hung_up(fds[gone]))
+		gone++;
+	assert_int_equal(gone, 9);
+	for (unsigned i = gone; i < 40; i++)
+		assert_false(is_hung_up(fds[i]));
+	for (unsigned i = 0; i < 40; i++)
+		close(fds[i]);
+	close(fd);
+	close(area);
+	bench_stop(&bench);
+	bench_close(&bench);
+}
+
+/* STOP is refused while somebody is about to start a machine: he has its grant,
+ * and its agent is not there yet. */
+static void test_stop_while_one_starts(void **state)
+{
+	const struct volume *volume;
+	struct keeper_message stop = { .type = KEEPER_STOP };
+	struct keeper_message request = { .type = KEEPER_GRANT };
+	struct bench bench;
+	int starting, fd;
+
+	bench_open(&bench, state);
+	volume = &bench.snapshot.volumes[0];
+	request.u.grant_request =
+		(struct keeper_grant_request){ .chunk_log2 = volume->chunk_log2,
+					       .size_bytes = volume->size_bytes,
+					       .root = volume->root,
+					       .machine = "web" };
+	starting = call_control(&bench);
+	fd = call_control(&bench);
+	assert_int_equal(ask(starting, &request, -1).result, KEEPER_DONE);
+	assert_int_equal(ask(fd, &stop, -1).result, KEEPER_BUSY);
+	assert_int_equal(status_of(&bench).agents, 0);
+	close(starting);
+	/* It is seen to before the next connection is. */
+	close(call_control(&bench));
+	assert_int_equal(ask(fd, &stop, -1).result, KEEPER_DONE);
+	close(fd);
+	assert_int_equal(join(&bench), 0);
+	bench_close(&bench);
+}
+
 /* More connections than may be: the ones too many, and not the engine's. */
 static void test_crowds(void **state)
 {
@@ -299,11 +415,8 @@ static void test_crowds(void **state)
 	assert_int_equal(busy, 4);
 	assert_int_equal(status_of(&bench).agents, 4);
 	assert_int_equal(status_of(&bench).machines, 1);
-	/* Four strangers are there already. */
 	for (unsigned i = 0; i < 40; i++)
 		fds[i] = call(&bench, KEEPER_AGENT);
-	for (unsigned i = 30; i < 40; i++)
-		assert_hung_up(fds[i]);
 	assert_int_equal(status_of(&bench).agents, 4);
 	/* STOP is refused while they are there. */
 	{
@@ -313,7 +426,7 @@ static void test_crowds(void **state)
 		assert_int_equal(ask(fd, &stop, -1).result, KEEPER_BUSY);
 		close(fd);
 	}
-	for (unsigned i = 0; i < 30; i++)
+	for (unsigned i = 0; i < 40; i++)
 		close(fds[i]);
 	for (unsigned i = 0; i < 8; i++) {
 		close(granted[i]);
@@ -352,6 +465,9 @@ int main(void)
 		RIG_TEST(test_descriptors_refused),
 		RIG_TEST(test_floods),
 		RIG_TEST(test_garbage),
+		RIG_TEST(test_few_lines),
+		RIG_TEST(test_oldest_stranger),
+		RIG_TEST(test_stop_while_one_starts),
 		RIG_TEST(test_crowds),
 		RIG_TEST(test_ends_by_itself),
 	};

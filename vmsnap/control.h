@@ -56,6 +56,7 @@ int control_get_reply(const char *line, size_t size, enum control_do what,
 /* The socket of the image at `path`: bound and listening, or connected; a
  * descriptor. bind removes one that is there: the caller has the lock. */
 int control_bind(const char *path, struct err *err);
+/* -ETIMEDOUT: nobody accepts, for 10 s. */
 int control_connect_to(const char *path, struct err *err);
 void control_unbind(const char *path);
 /* All of it, without SIGPIPE. */

@@ -16,6 +16,8 @@
 #include "format/base/bytes.h"
 #include "vmsnap/control.h"
 
+#define PATIENCE_S 10ll
+
 struct socket_place {
 	int directory; /* -1: the address is the path */
 	struct sockaddr_un address;
@@ -117,11 +119,33 @@ void control_unbind(const char *path)
 	place_release(&place);
 }
 
-static const struct timeval patience = { .tv_sec = 10 };
+/* Who accepts nobody has no room by and by: that wait has an end. A process
+ * with an io_uring is woken from it also without a signal. */
+static int connect_in_time(int fd, const struct sockaddr_un *address)
+{
+	static const struct timeval patience = { .tv_sec = PATIENCE_S }, none;
+	const int64_t until_ns = time_monotonic_ns() + PATIENCE_S * 1000000000;
+	int r;
+
+	if (setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &patience,
+		       sizeof(patience)) < 0)
+		return -errno;
+	do
+		r = connect(fd, (const struct sockaddr *)address,
+			    sizeof(*address)) < 0
+			    ? -errno
+			    : 0;
+	while (r == -EINTR && time_monotonic_ns() < until_ns);
+	if (r == -EINTR || r == -EAGAIN)
+		return -ETIMEDOUT;
+	if (!r)
+		(void)setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &none,
+				 sizeof(none));
+	return r;
+}
 
 int control_connect_to(const char *path, struct err *err)
 {
-	static const struct timeval none;
 	struct socket_place place;
 	autofd int fd = -1;
 	int r = find_place(&place, path, err);
@@ -130,18 +154,13 @@ int control_connect_to(const char *path, struct err *err)
 		return r;
 	fd = new_socket(err);
 	r = fd < 0 ? fd : 0;
-	/* Who accepts nobody has no room by and by: that wait has an end. */
-	if (!r && setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &patience,
-			     sizeof(patience)) < 0)
-		r = err_sys(err, -errno, "'%s.sock'", path);
-	if (!r && connect(fd, (struct sockaddr *)&place.address,
-			  sizeof(place.address)) < 0)
-		r = errno == EAGAIN ? err_set(err, -ETIMEDOUT,
-					      "'%s.sock': nobody accepts", path)
-				    : err_sys(err, -errno, "'%s.sock'", path);
-	if (!r)
-		(void)setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &none,
-				 sizeof(none));
+	if (!r) {
+		r = connect_in_time(fd, &place.address);
+		if (r == -ETIMEDOUT)
+			err_set(err, r, "'%s.sock': nobody accepts", path);
+		else if (r < 0)
+			err_sys(err, r, "'%s.sock'", path);
+	}
 	place_release(&place);
 	return r ? r : fd_steal(&fd);
 }

@@ -380,6 +380,49 @@ static void the_server_ends(void **state)
 	end(&bench);
 }
 
+/* Who hangs accepts nobody, and has no room for more by and by: that is told,
+ * and nobody hangs with him. */
+static void nobody_accepts(void **state)
+{
+	const struct engine_rig *rig = *state;
+	struct sockaddr_un address = { .sun_family = AF_UNIX };
+	struct timeval limit = { 1, 1 };
+	socklen_t size = sizeof(limit);
+	struct err err = { 0 };
+	char path[80];
+	int fds[64], listener, fd;
+	unsigned count = 0;
+
+	assert_true(snprintf(path, sizeof(path), "%s/silent", rig->dir) <
+		    (int)sizeof(path));
+	snprintf(address.sun_path, sizeof(address.sun_path), "%s.sock", path);
+	listener = control_bind(path, &err);
+	assert_true(listener >= 0);
+	for (;;) {
+		assert_true(count < ARRAY_SIZE(fds));
+		fds[count] = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0);
+		assert_true(fds[count] >= 0);
+		if (connect(fds[count++], (struct sockaddr *)&address,
+			    sizeof(address)) < 0)
+			break;
+	}
+	assert_int_equal(errno, EAGAIN);
+	assert_int_equal(control_connect_to(path, &err), -ETIMEDOUT);
+	assert_non_null(strstr(err.text, "nobody accepts"));
+	/* With room again; and what is said then has no such limit. */
+	close(accept(listener, NULL, NULL));
+	fd = control_connect_to(path, &err);
+	assert_true(fd >= 0);
+	assert_int_equal(getsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &limit, &size),
+			 0);
+	assert_true(!limit.tv_sec && !limit.tv_usec);
+	close(fd);
+	while (count)
+		close(fds[--count]);
+	close(listener);
+	control_unbind(path);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -389,6 +432,7 @@ int main(void)
 		RIG_TEST(the_name),
 		RIG_TEST(not_what_was_meant),
 		RIG_TEST(the_server_ends),
+		RIG_TEST(nobody_accepts),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

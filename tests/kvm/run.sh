@@ -7,7 +7,12 @@
 
 export VMSNAP_HOME=$TMP/home
 guests=$BUILD/tests/kvm
-trap 'vmsnap rm -q --force --all 2>/dev/null || :' EXIT
+crowd=
+clean() {
+	[ -z "$crowd" ] || kill "$crowd" 2>/dev/null || :
+	vmsnap rm -q --force --all 2>/dev/null || :
+}
+trap clean EXIT
 
 # state NAME WORD: by and by.
 is_state() {
@@ -145,7 +150,25 @@ expect 0 vmsnap run -q web
 # One that does not answer is ended by force.
 kill -STOP "$(cat home/machines/web/agent.pid)"
 is_state web silent || fail "one that does not answer is not told"
+# And has no room for more who would ask: they wait no longer for that.
+mkfifo full
+python3 - home/machines/web/control.sock >full <<-'PY' &
+import signal, socket, sys
+peers = []
+try:
+    while True:
+        peers.append(socket.socket(socket.AF_UNIX))
+        peers[-1].setblocking(False)
+        peers[-1].connect(sys.argv[1])
+except BlockingIOError:
+    print(len(peers), flush=True)
+signal.pause()
+PY
+crowd=$!
+read -r peers <full
+[ "$peers" -gt 1 ] || fail "nobody is connected"
 expect 0 vmsnap stop --force web
+kill "$crowd"
 is_state web crashed || fail "still there"
 
 # Its disks are found by it, in place; a description outlives the stop.

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A bucket of tokens: each piece of news takes one, time brings them back. */
+/* A bucket of tokens: each piece of news takes one, time brings them back. Who
+ * has told nothing for a while needs none. */
 #include <inttypes.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -7,9 +8,8 @@
 
 #include "kvm-agent/news.h"
 
-static void fill(struct news *news)
+static void fill(struct news *news, int64_t now)
 {
-	const int64_t now = news->clock->steady_ns(news->clock);
 	const int64_t some = (now - news->filled_ns) / NEWS_EVERY_NS;
 
 	if (some <= 0)
@@ -18,6 +18,42 @@ static void fill(struct news *news)
 	news->tokens = (uint64_t)some < NEWS_BURST - news->tokens
 			       ? news->tokens + (unsigned)some
 			       : NEWS_BURST;
+}
+
+/* NULL: there are too many. */
+static struct news_source *source_of(struct news *news, const char *device,
+				     unsigned instance, int64_t now)
+{
+	struct news_source *source = news->sources;
+
+	for (unsigned i = 0; i < news->source_count; i++, source++) {
+		if (source->instance == instance &&
+		    !strcmp(source->device, device))
+			return source;
+	}
+	if (news->source_count == NEWS_SOURCES_MAX)
+		return NULL;
+	news->source_count++;
+	*source =
+		(struct news_source){ device, instance, now - NEWS_SILENT_NS };
+	return source;
+}
+
+static bool may_tell(struct news *news, const char *device, unsigned instance)
+{
+	const int64_t now = news->clock->steady_ns(news->clock);
+	struct news_source *source = source_of(news, device, instance, now);
+
+	fill(news, now);
+	if (news->count == ARRAY_SIZE(news->items))
+		return false;
+	if (news->tokens)
+		news->tokens--;
+	else if (!source || now - source->told_ns < NEWS_SILENT_NS)
+		return false;
+	if (source)
+		source->told_ns = now;
+	return true;
 }
 
 static bool take_one(struct news *news, struct news_item *out)
@@ -85,11 +121,9 @@ void news_put(struct news *news, const char *device, unsigned instance,
 
 	va_start(arguments, format);
 	pthread_mutex_lock(&news->lock);
-	fill(news);
-	if (news->tokens && news->count < NEWS_BURST) {
+	if (may_tell(news, device, instance)) {
 		struct news_item *item = &news->items[news->count++];
 
-		news->tokens--;
 		item->device = device;
 		item->instance = instance;
 		write_item(news, item, format, arguments);

@@ -3,7 +3,8 @@
  * What befalls a machine's devices, from their threads to the control thread:
  * a driver that broke a rule, a disk that failed. A guest can bring either
  * about as often as it likes, so what is passed on is limited, and the rest is
- * counted.
+ * counted. A device that was silent for a while is heard all the same: none can
+ * be drowned by what a guest does to another.
  */
 #ifndef KVM_AGENT_NEWS_H
 #define KVM_AGENT_NEWS_H
@@ -13,14 +14,22 @@
 #include "format/base/loop.h"
 #include "kvm-agent/vm/clock.h"
 
-#define NEWS_BURST    16u          /* at once */
-#define NEWS_EVERY_NS 1000000000LL /* then one in that time */
-#define NEWS_TEXT_MAX 256u
+#define NEWS_BURST       16u           /* at once */
+#define NEWS_EVERY_NS    1000000000LL  /* then one in that time */
+#define NEWS_SILENT_NS   10000000000LL /* a device after that: one of its own */
+#define NEWS_SOURCES_MAX 32u           /* devices for which that holds */
+#define NEWS_TEXT_MAX    256u
 
 struct news_item {
 	const char *device;
 	unsigned instance;
 	char text[NEWS_TEXT_MAX];
+};
+
+struct news_source {
+	const char *device;
+	unsigned instance;
+	int64_t told_ns;
 };
 
 struct news {
@@ -31,8 +40,10 @@ struct news {
 	struct loop_work work;
 
 	pthread_mutex_t lock; /* of what follows */
-	struct news_item items[NEWS_BURST];
+	struct news_item items[NEWS_BURST + NEWS_SOURCES_MAX];
 	unsigned count;
+	struct news_source sources[NEWS_SOURCES_MAX];
+	unsigned source_count;
 	unsigned tokens; /* so many more are passed on */
 	int64_t filled_ns;
 	uint64_t missed; /* since the last one that was passed on */

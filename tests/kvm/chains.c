@@ -275,18 +275,6 @@ static void go_round(void)
 	}
 }
 
-/* Each once, so that it is told of each: of many at a time it is not. */
-static void introduce(void)
-{
-	static struct card card;
-
-	for (const struct kind *kind = kinds; kind < kinds + KINDS; kind++) {
-		start(&card, kind);
-		card_kick(&card, kind->good, CARD_QUEUE_SIZE);
-		expect_complaint(&card, kind, kind->good, "its first one");
-	}
-}
-
 static bool has_byte(void)
 {
 	if (!(in8(COM1_LSR) & 1))
@@ -303,7 +291,6 @@ void guest_main(const struct start_info *info)
 	say("up");
 	while (!has_byte())
 		;
-	introduce();
 	do
 		go_round();
 	while (!has_byte());

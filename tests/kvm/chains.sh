@@ -1,7 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: Apache-2.0
 # Chains that can't be, on each queue of each virtio device (chains.c): the device
-# complains, is reset, and works; the agent answers meanwhile, and tells of it.
+# complains, is reset, and works; the agent answers meanwhile, and tells of each device.
 . "$TOP/tests/kvm/lib.sh"
 . "$TOP/tests/cli/lib.sh"
 

@@ -97,3 +97,6 @@ for how in '' --foreground; do
 done
 expect 0 vmsnap run -q web
 expect 0 vmsnap rm -q --force web
+
+# And one that is reset, on a host that refuses it by then.
+expect 0 timeout --kill-after=10 300 "$host/reset_refused" "$guest"

@@ -122,6 +122,7 @@ PY
 begin() { # NAME APPEND
 	start "$1" "$2"
 	mkfifo "$1.fifo"
+	: >"$1.busy"
 	in_ns python3 busy.py "home/machines/$1" <"$1.fifo" >"$1.busy" &
 	busy=$!
 	exec 7>"$1.fifo"

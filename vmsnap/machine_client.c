@@ -259,10 +259,10 @@ static void look_at_end(int directory, const char *name,
 	    !machine_end_get(text, (size_t)size, out->state, out->cause, NULL))
 		return;
 	strcpy(out->state, "crashed");
-	strcpy(out->cause,
-	       machine_group_ran_out(directory, name)
-		       ? MACHINE_RAN_OUT
-		       : "its agent, or the host, went down with it");
+	snprintf(out->cause, sizeof(out->cause), "%s",
+		 machine_group_ran_out(directory, name)
+			 ? MACHINE_RAN_OUT
+			 : "its agent, or the host, went down with it");
 }
 
 /* No agent, or one that says nothing: from the files alone. */

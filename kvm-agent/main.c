@@ -29,7 +29,7 @@
 #include "vmsnap/version.h"
 
 #define MEMORY_DEFAULT (256 * MIB)
-#define NEWS_LINES_MAX 256u
+#define LINES_MAX      64u /* in the log, of each device and of panics */
 
 #ifdef __SANITIZE_ADDRESS__
 /* It looks into /proc by a process of its own, which the sandbox prevents. The
@@ -78,7 +78,7 @@ struct agent {
 	struct terminal *terminal; /* NULL: in the background */
 	struct service *service;   /* NULL: nobody is to find it */
 	struct machine *machine;
-	unsigned news_lines;
+	unsigned panic_lines;
 	bool has_run;
 	int code; /* 0 or -errno of what ended the machine, with its words */
 	struct err err;
@@ -438,8 +438,8 @@ static void told(struct machine_hooks *hooks, enum guest_event event)
 	if (agent->service)
 		service_told(agent->service, event);
 	/* It may say so for ever. */
-	if (event == GUEST_PANICKED && agent->news_lines < NEWS_LINES_MAX) {
-		agent->news_lines++;
+	if (event == GUEST_PANICKED && agent->panic_lines < LINES_MAX) {
+		agent->panic_lines++;
 		say("the guest's kernel has panicked");
 	}
 }
@@ -452,13 +452,12 @@ static void befell(struct machine_hooks *hooks, const struct news_item *item)
 
 	if (agent->service)
 		service_befell(agent->service, item);
-	if (agent->news_lines >= NEWS_LINES_MAX)
+	if (item->number > LINES_MAX)
 		return;
-	agent->news_lines++;
 	snprintf(line, sizeof(line), "%s %u: %s%s", item->device,
 		 item->instance, item->text,
-		 agent->news_lines == NEWS_LINES_MAX
-			 ? "; no more of these stand here"
+		 item->number == LINES_MAX
+			 ? "; no more of this device stands here"
 			 : "");
 	say(line);
 }

@@ -34,26 +34,30 @@ static struct news_source *source_of(struct news *news, const char *device,
 	if (news->source_count == NEWS_SOURCES_MAX)
 		return NULL;
 	news->source_count++;
-	*source =
-		(struct news_source){ device, instance, now - NEWS_SILENT_NS };
+	*source = (struct news_source){ .device = device,
+					.instance = instance,
+					.told_ns = now - NEWS_SILENT_NS };
 	return source;
 }
 
-static bool may_tell(struct news *news, const char *device, unsigned instance)
+/* How many of it there are with this one; 0: it is not told. */
+static uint64_t may_tell(struct news *news, const char *device,
+			 unsigned instance)
 {
 	const int64_t now = news->clock->steady_ns(news->clock);
 	struct news_source *source = source_of(news, device, instance, now);
 
 	fill(news, now);
 	if (news->count == ARRAY_SIZE(news->items))
-		return false;
+		return 0;
 	if (news->tokens)
 		news->tokens--;
 	else if (!source || now - source->told_ns < NEWS_SILENT_NS)
-		return false;
-	if (source)
-		source->told_ns = now;
-	return true;
+		return 0;
+	if (!source)
+		return UINT64_MAX;
+	source->told_ns = now;
+	return ++source->told;
 }
 
 static bool take_one(struct news *news, struct news_item *out)
@@ -118,12 +122,15 @@ void news_put(struct news *news, const char *device, unsigned instance,
 	      const char *format, ...)
 {
 	va_list arguments;
+	uint64_t number;
 
 	va_start(arguments, format);
 	pthread_mutex_lock(&news->lock);
-	if (may_tell(news, device, instance)) {
+	number = may_tell(news, device, instance);
+	if (number) {
 		struct news_item *item = &news->items[news->count++];
 
+		item->number = number;
 		item->device = device;
 		item->instance = instance;
 		write_item(news, item, format, arguments);

@@ -23,12 +23,14 @@
 struct news_item {
 	const char *device;
 	unsigned instance;
+	uint64_t number; /* of what was told of this device, from 1 */
 	char text[NEWS_TEXT_MAX];
 };
 
 struct news_source {
 	const char *device;
 	unsigned instance;
+	uint64_t told;
 	int64_t told_ns;
 };
 

@@ -65,5 +65,7 @@ expect 0 vmsnap ps
 says '^web +stopped .*powered off'
 for device in net blk console rng balloon vsock; do
 	log_has web "^$device, [1-9][0-9]* queues" || fail "$device did not get its part"
+	grep -q "^kvm-agent: virtio-$device 0: " home/machines/web/agent.log ||
+		fail "agent.log: $(cat home/machines/web/agent.log)"
 done
 expect 0 vmsnap rm -q web

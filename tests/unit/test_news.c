@@ -20,6 +20,7 @@ struct rig {
 	struct news news;
 	struct loop_work end;
 	unsigned told, others;
+	uint64_t number; /* of the last one */
 	char first[NEWS_TEXT_MAX], last[NEWS_TEXT_MAX];
 };
 
@@ -32,10 +33,12 @@ static void tell(void *arg, const struct news_item *item)
 {
 	struct rig *rig = arg;
 
-	if (strcmp(item->device, "virtio-blk") != 0)
+	if (strcmp(item->device, "virtio-blk") != 0) {
 		rig->others++;
-	else
+	} else {
 		assert_int_equal(item->instance, 3);
+		assert_int_equal(item->number, ++rig->number);
+	}
 	if (!rig->told++)
 		snprintf(rig->first, sizeof(rig->first), "%s", item->text);
 	snprintf(rig->last, sizeof(rig->last), "%s", item->text);

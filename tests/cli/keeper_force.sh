@@ -5,7 +5,13 @@
 . "$TOP/tests/cli/lib.sh"
 
 export VMSNAP_HOME=$TMP/home
-trap 'vmsnap keeper stop -q --force 2>/dev/null || :' EXIT
+server=
+watcher=
+clean() {
+	kill -CONT $server $watcher 2>/dev/null || :
+	vmsnap keeper stop -q --force 2>/dev/null || :
+}
+trap clean EXIT
 
 of() { vmsnap keeper status --json | jq -r ".keepers[0].$1"; }
 lives() { [ -e "/proc/$1" ] && ! grep -q '^State:.Z' "/proc/$1/status"; }

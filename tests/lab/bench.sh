@@ -81,7 +81,7 @@ vmsnap run $machine --kernel /files/vmlinuz --initrd /files/guest-initrd \
 	--append "$kernel_words" --memory 512M --in-place --disk /dev/vda \
 	--disk /tmp/tool.raw --disk /lab/disk.vsi --disk /lab/disk.raw || exit 1
 seen=0
-appears 'login: $'
+prompted
 figure "ours, start to login prompt, s" "$(since "$begun")"
 logged_in
 fetch_tool
@@ -110,7 +110,7 @@ qemu-system-x86_64 -L /usr/share/seabios -L /usr/share/qemu -accel kvm \
 	$(disk /lab/disk.raw c) >/tmp/qemu.out 2>&1 &
 qemu=$!
 seen=0
-appears 'login: $'
+prompted
 figure "QEMU, start to login prompt, s" "$(since "$begun")"
 logged_in
 on_guest "dmesg --level=emerg,alert,crit,err,warn" >/results/qemu-complaints

@@ -52,12 +52,17 @@ typed() { # what is typed; vmsnap console ends with nobody to read it
 } 2>/dev/null
 type_at() { timeout 1 vmsnap console "$machine" >/dev/null 2>&1; }
 
-# A shell that neither echoes nor prompts, so that its output is what is said.
+# The kernel may speak right behind a prompt.
+prompted() { appears 'login: '; }
+
+# A shell that neither echoes nor prompts, so that its output is what is said;
+# with the kernel's words it would not be.
 logged_in() {
 	typed root
 	appears 'Password: '
 	typed lab
-	appears '~# $'
+	appears '~# '
+	typed 'dmesg -n 1'
 	typed "exec env PS1= PS2= sh -c 'stty -echo; exec sh -i'"
 	typed 'echo "<<ready>>"'
 	appears '^<<ready>>$'

@@ -145,7 +145,7 @@ reboots() {
 	mark
 	# The command's end may go under with the agent that tells it.
 	in_guest 'systemctl reboot' >/tmp/out 2>&1 || cat /tmp/out
-	appears 'login: $'
+	prompted
 	has apt && { in_guest 'dpkg -V lab && test -f /opt/lab/200' ||
 		fail "after a reboot its files are others"; }
 	say "rebooted; its files are what they were"
@@ -154,7 +154,7 @@ reboots() {
 say "stock Debian, $CPUS CPUs (${CPU:-host}), network: $NET"
 start
 seen=0
-appears 'login: $'
+prompted
 say "login prompt"
 goes_by_agent
 logged_in

@@ -93,7 +93,7 @@ until is_in $machine stopped; do sleep 0.3; done
 # ---- QEMU's, with what makes it fast ----
 log() { echo /tmp/qemu.log; }
 is_in() { [ -d "/proc/$qemu" ]; }
-type_at() { timeout 1 nc 127.0.0.1 4444 >/dev/null 2>&1; }
+type_at() { timeout 5 nc 127.0.0.1 4444 >/dev/null 2>&1; }
 disk() {
 	echo "-drive file=$1,if=none,id=$2,format=raw,cache=writeback,aio=io_uring
 		-device virtio-blk-pci,drive=$2,iothread=io"

@@ -45,12 +45,14 @@ unseen() { tail -c +$((seen + 1)) "$(log "$machine")" | tr -d '\r'; }
 shows() { unseen | grep -q -e "$1"; }
 appears() { until_true "on its console, '$1'" shows "$1"; }
 
-typed() { # what is typed; vmsnap console ends with nobody to read it
+# A client at the terminal stays until its time is up: so long may it take here
+# until it has started and is heard.
+typed() {
 	mark
 	printf '%s\n' "$1" | type_at
 	:
 } 2>/dev/null
-type_at() { timeout 1 vmsnap console "$machine" >/dev/null 2>&1; }
+type_at() { timeout 5 vmsnap console "$machine" >/dev/null 2>&1; }
 
 # The kernel may speak right behind a prompt.
 prompted() { appears 'login: '; }

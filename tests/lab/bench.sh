@@ -7,7 +7,8 @@
 machine=ours
 sheet=/results/figures # one line a figure: what, value
 size=268435456
-count=${COUNT:-3000}
+count=3000
+mhz=$(sed -n 's/^cpu MHz.*: //p' /proc/cpuinfo | head -n 1)
 kernel_words="root=UUID=76d5b9a2-0a53-4c0b-9a56-2f6f6c3f0003 ro console=ttyS0"
 kernel_words="$kernel_words systemd.show_status=0"
 
@@ -44,6 +45,39 @@ guest_rates() { # WHAT DEVICE
 	done
 }
 
+# The guest's own kernel alone: requests that end before a device sees them.
+no_device_rates() {
+	local depth
+	on_guest 'modprobe null_blk gb=1 irqmode=0' || fail "null_blk"
+	for depth in 1 16 64; do
+		figure "guest without a device, read, depth $depth" "$(on_guest \
+			"/tmp/tool rate /dev/nullb0 read $count $depth 0 $size")"
+	done
+}
+
+# Our machine with as little of a guest as can be.
+tiny_rate() { # FILE OP DEPTH
+	vmsnap run tiny --kernel /files/rate.elf --memory 64M --net none \
+		--foreground --in-place --disk "$1" --append "$2 deep$3" \
+		</dev/null >/tmp/tiny || fail "the tiny guest: $(cat /tmp/tiny)"
+	vmsnap rm -q tiny
+	sed -n 's/^ticks \([0-9]*\).*/\1/p' /tmp/tiny |
+		awk -v mhz="$mhz" '{ printf "%.0f", 3000 / ($1 / mhz / 1e6) }'
+}
+
+tiny_rates() { # WHAT FILE
+	local depth op
+	for depth in 1 16 64; do
+		chill
+		figure "$1, cold read, depth $depth" \
+			"$(tiny_rate "$2" read $depth)"
+		for op in read write; do
+			figure "$1, $op, depth $depth" \
+				"$(tiny_rate "$2" $op $depth)"
+		done
+	done
+}
+
 bare_rate() { # KIND FILE OP DEPTH
 	image_bench ops "$1" "$2" "$3" "$count" "$4" 0 $size |
 		sed 's/.*"seconds": \([0-9.]*\).*/\1/' |
@@ -73,6 +107,8 @@ sync
 
 bare_rates "image API" image /lab/disk.vsi
 bare_rates "raw file" raw /lab/disk.raw
+tiny_rates "tiny guest, image" /lab/disk.vsi
+tiny_rates "tiny guest, raw file" /lab/disk.raw
 
 # ---- ours ----
 warm_up
@@ -87,6 +123,7 @@ logged_in
 fetch_tool
 guest_rates "ours, image" /dev/vdc
 guest_rates "ours, raw file" /dev/vdd
+no_device_rates
 typed 'poweroff -f'
 until is_in $machine stopped; do sleep 0.3; done
 

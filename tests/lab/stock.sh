@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 # On level 1: what a stock Debian must be able to do in a machine of ours. Its
 # disk is an image over a snapshot in a store. Settings: CPUS, of the guest; NET:
-# user or tap; CPU: its model; PARTS, out of: net vsock trim apt reboot acpi.
+# user or tap; CPU: its model; LIMIT: seconds for what is waited for; PARTS, out of:
+# net vsock trim apt reboot acpi.
 . /files/lib.sh
 machine=debian
 export VMSNAP_STORE=/lab/store VMSNAP_PASSPHRASE=lab

@@ -69,24 +69,22 @@ def frames():
         except OSError:
             pass  # it has vanished, or is no tap
 
+def noise(s):
+    s.settimeout(0.01)
+    try:
+        s.sendall(os.urandom(random.randrange(100000)))
+        s.recv(65536)
+    except TimeoutError:
+        pass
+
 def vsock():
     with unix("vsock.sock") as s:
         s.sendall(b"CONNECT %d\n" % random.randrange(8))
-        s.settimeout(0.01)
-        try:
-            s.sendall(os.urandom(random.randrange(100000)))
-            s.recv(65536)
-        except TimeoutError:
-            pass
+        noise(s)
 
 def agent():
     with unix("agent.sock") as s:
-        s.settimeout(0.01)
-        try:
-            s.sendall(os.urandom(random.randrange(100000)))
-            s.recv(65536)
-        except TimeoutError:
-            pass
+        noise(s)
 
 def terminal():
     with unix("console.sock") as s:

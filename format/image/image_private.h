@@ -356,6 +356,7 @@ struct image_queue {
 	pthread_mutex_t lock;
 	pthread_cond_t wake;
 	struct part_list posted; /* by others */
+	bool shown;              /* event_fd is readable */
 	int event_fd, poll_fd;   /* -1: not asked for */
 	bool io_is_done;         /* as soon as it is submitted: no descriptor */
 };

@@ -47,14 +47,46 @@ struct image_queue *image_queue_new(struct image *image, unsigned depth,
 	return queue;
 }
 
-/* A reap that does not wait would give something: the descriptor shows it. */
+/* A reap that does not wait would give something: the descriptor shows it.
+ * Written to once until it is hidden: a call for each request would be a good
+ * part of what a request costs. By queue->lock. */
 static void show_event(struct image_queue *queue)
 {
 	uint64_t one = 1;
 
-	if (queue->event_fd >= 0 &&
-	    write(queue->event_fd, &one, sizeof(one)) < 0)
-		return; /* full: it is readable */
+	if (queue->event_fd < 0 || queue->shown)
+		return;
+	queue->shown = write(queue->event_fd, &one, sizeof(one)) > 0;
+}
+
+/* What the queue's own thread leaves to a reap: requests that are done; of an
+ * io that does all when it is submitted, only a reap is missing; so of all that
+ * there is where no thread helps. */
+static void show_rest(struct image_queue *queue)
+{
+	bool missing = queue->io_is_done &&
+		       (queue->io->in_flight ||
+			(!queue->image->threads && queue->in_flight));
+
+	if (queue->event_fd < 0 || (!queue->done.first && !missing))
+		return;
+	pthread_mutex_lock(&queue->lock);
+	show_event(queue);
+	pthread_mutex_unlock(&queue->lock);
+}
+
+/* Before the look at what there is: what comes from here on shows again. */
+static void hide_event(struct image_queue *queue)
+{
+	uint64_t events;
+
+	if (queue->event_fd < 0)
+		return;
+	pthread_mutex_lock(&queue->lock);
+	if (queue->shown)
+		queue->shown =
+			read(queue->event_fd, &events, sizeof(events)) < 0;
+	pthread_mutex_unlock(&queue->lock);
 }
 
 static struct part *part_new(struct image_queue *queue,
@@ -158,7 +190,6 @@ static void request_done(struct image_queue *queue,
 	else
 		done->first = request;
 	done->last = request;
-	show_event(queue);
 }
 
 static void drop_pending(struct image_queue *queue,
@@ -298,15 +329,6 @@ static int request_wrong(const struct image *image,
 	return request->op != IMAGE_READ && !image->writable ? -EROFS : 0;
 }
 
-/* Of an io that does all when it is submitted, only a reap is missing; so of
- * all that there is where no thread helps. */
-static void show_missing_reap(struct image_queue *queue)
-{
-	if (queue->io_is_done && (queue->io->in_flight ||
-				  (!queue->image->threads && queue->in_flight)))
-		show_event(queue);
-}
-
 void image_submit(struct image_queue *queue, struct image_request *request)
 {
 	struct image *image = queue->image;
@@ -338,7 +360,7 @@ void image_submit(struct image_queue *queue, struct image_request *request)
 	drop_pending(queue, request, false);
 	if (!more)
 		kick(queue);
-	show_missing_reap(queue);
+	show_rest(queue);
 }
 
 /* True: it goes on with the rest. */
@@ -446,11 +468,8 @@ unsigned image_reap(struct image_queue *queue, unsigned min,
 		    struct image_request **done, unsigned max)
 {
 	unsigned count = 0;
-	uint64_t events;
 
-	if (queue->event_fd >= 0 &&
-	    read(queue->event_fd, &events, sizeof(events)) < 0)
-		events = 0; /* none: what is there is found anyway */
+	hide_event(queue);
 	min = (unsigned)min_u64(min, min_u64(max, queue->in_flight));
 	for (;;) {
 		make_progress(queue, !queue->done.first && count < min);
@@ -462,9 +481,7 @@ unsigned image_reap(struct image_queue *queue, unsigned min,
 		if (count >= min)
 			break;
 	}
-	if (queue->done.first)
-		show_event(queue);
-	show_missing_reap(queue);
+	show_rest(queue);
 	return count;
 }
 
@@ -575,6 +592,7 @@ static void run_one(struct image_queue *queue, struct image_request *request)
 			queue->done.last = others.last;
 		queue->done.first = others.first;
 	}
+	show_rest(queue);
 }
 
 /* Who waits for it anyway flushes himself: no change of threads. */

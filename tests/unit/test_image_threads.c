@@ -478,6 +478,17 @@ static void look_at_descriptor(struct vs_io *io)
 	}
 	assert_int_equal(read.result, 0);
 	assert_int_equal(flush.result, 0);
+	assert_int_equal(image_reap(queue, 0, done, 2), 0);
+	assert_int_equal(poll(&poll_fd, 1, 0), 0);
+	/* What another's wait has taken from the ring is there to be reaped. */
+	image_submit(queue, &read);
+	assert_int_equal(image_write(queue, buffer, 4096, 65536), 0);
+	assert_int_equal(poll(&poll_fd, 1, 60000), 1);
+	while (!image_reap(queue, 0, done, 1))
+		assert_int_equal(poll(&poll_fd, 1, 60000), 1);
+	assert_ptr_equal(done[0], &read);
+	assert_int_equal(image_reap(queue, 0, done, 2), 0);
+	assert_int_equal(poll(&poll_fd, 1, 0), 0);
 	image_queue_free(queue);
 	free_rig(&rig);
 }

@@ -24,18 +24,6 @@ bool disk_is_image(const char *path)
 	       strcmp(path + length - strlen(SUFFIX), SUFFIX) == 0;
 }
 
-/* Any thread. */
-static void on_damage(void *arg, uint64_t offset, uint64_t length,
-		      const char *what)
-{
-	struct disks *disks = arg;
-
-	(void)offset;
-	(void)length;
-	(void)what;
-	__atomic_store_n(&disks->damaged, true, __ATOMIC_RELAXED);
-}
-
 static int open_image(struct disks *disks, const char *path,
 		      enum image_mode mode, bool is_beneath, struct image **out,
 		      struct err *err)
@@ -43,9 +31,7 @@ static int open_image(struct disks *disks, const char *path,
 	/* One that is beneath another is read by that one's helpers, who may
 	 * not make threads. */
 	struct image_options options = { .mode = mode,
-					 .helpers_now = is_beneath,
-					 .damage = on_damage,
-					 .arg = disks };
+					 .helpers_now = is_beneath };
 	struct image_base_info base;
 	int r = image_read_base_info(disks->io, path, &base, err);
 
@@ -61,11 +47,7 @@ static int open_image(struct disks *disks, const char *path,
 				       err);
 	if (r < 0)
 		return err_prefix(err, "'%s'", path);
-	r = image_open(out, disks->io, path, &options, err);
-	/* Of a file system that is read-only it is said before any damage. */
-	return r == -EROFS && __atomic_load_n(&disks->damaged, __ATOMIC_RELAXED)
-		       ? -EBADMSG
-		       : r;
+	return image_open(out, disks->io, path, &options, err);
 }
 
 /* ---- throw-away ---- */

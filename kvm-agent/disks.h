@@ -17,7 +17,6 @@ struct disks {
 	struct disk *disks[BOARD_DISKS_MAX];
 	struct image *images[BOARD_DISKS_MAX]; /* NULL: raw */
 	unsigned count;
-	bool damaged; /* one of the images is; atomic */
 };
 
 enum disk_use {
@@ -34,10 +33,10 @@ const char *disks_temporary_folder(void);
 bool disk_is_image(const char *path);
 
 /* -EOPNOTSUPP: an image over a base, and no keeper. -EBADMSG: an image is
- * damaged. The errors of image_open(),
- * keeper_client_base(), disk_raw_new() and temporary_open(). A name tells what
- * it is, never the content: that is the guest's to write. DISK_NBD: `path` is
- * descriptors of connected sockets with commas in between, taken over. */
+ * damaged. The errors of image_open(), keeper_client_base(), disk_raw_new() and
+ * temporary_open(). A name tells what it is, never the content: that is the
+ * guest's to write. DISK_NBD: `path` is descriptors of connected sockets with
+ * commas in between, taken over. */
 int disks_open(struct disks *disks, const char *path, enum disk_use use,
 	       struct err *err);
 /* After the board. An image is flushed; the first failure is the result. */

@@ -93,7 +93,7 @@ struct image_options {
 	void *arg;
 };
 
-/* -EBUSY: somebody has it open for writing. -EROFS with words: it is damaged
+/* -EBUSY: somebody has it open for writing. -EBADMSG with words: it is damaged
  * and can only be opened IMAGE_READ_ONLY. */
 int image_open(struct image **out, struct vs_io *io, const char *path,
 	       const struct image_options *options, struct err *err);

@@ -58,6 +58,7 @@ static int nowhere(const struct stack *stack, uint64_t from, uint64_t to,
 	return r;
 }
 
+/* -EBADMSG: what is hurt; all else is the host's. */
 static int resolve_unit(struct image *image, const struct stack *stack,
 			size_t count, uint64_t unit, struct run runs[16],
 			unsigned *n)
@@ -66,12 +67,15 @@ static int resolve_unit(struct image *image, const struct stack *stack,
 	int r;
 
 	image_lock(image);
-	while ((r = stack_resolve(stack, count, unit, 0, UNIT_BLOCKS_LAST, runs,
-				  n, &missing)) == 1) {
-		r = map_page_load(missing, page_of_unit(unit));
-		if (r < 0)
+	do {
+		r = stack_resolve(stack, count, unit, 0, UNIT_BLOCKS_LAST, runs,
+				  n, &missing);
+		if (r == -EIO)
+			r = -EBADMSG;
+		if (r != 1)
 			break;
-	}
+		r = map_page_load(missing, page_of_unit(unit));
+	} while (r >= 0);
 	image_unlock(image);
 	return r;
 }
@@ -85,6 +89,11 @@ static int each_of_unit(struct image *image, const struct stack *stack,
 	unsigned n = 0;
 	int r = resolve_unit(image, stack, count, unit, runs, &n);
 
+	if (r == -EBADMSG)
+		return err_set(
+			err, r,
+			"image '%s' is damaged at byte %llu: 'image check' says what is hurt",
+			image->path, (unsigned long long)from);
 	if (r < 0)
 		return err_sys(err, r, "the map of image '%s' at byte %llu",
 			       image->path, (unsigned long long)from);

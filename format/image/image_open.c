@@ -258,7 +258,7 @@ static int recover_page(struct layer *layer, const struct map_item *items,
 	for (unsigned i = 0; i < PAGE_SECTORS; i++) {
 		if (!map_sector_decode(&page[i], first + i, IMAGE_CLUSTERS_MAX,
 				       entries + i * MAP_SECTOR_ENTRIES))
-			return -EROFS;
+			return -EBADMSG;
 	}
 	for (size_t i = 0; i < count; i++)
 		entries[items[i].unit % PAGE_ENTRIES] = items[i].entry;
@@ -301,7 +301,7 @@ int layer_recover(struct layer *layer, bool seal, struct err *err)
 		r = recover_map(layer);
 	if (!r)
 		r = io->ops->sync(io, layer->file);
-	if (r == -EROFS)
+	if (r == -EBADMSG)
 		return err_set(err, r, "layer '%s': its map is damaged",
 			       layer->path);
 	if (r < 0)
@@ -376,7 +376,7 @@ static int recover(struct image *image, struct chain *chain, struct err *err)
 
 	if (image->damaged)
 		return err_set(
-			err, -EROFS,
+			err, -EBADMSG,
 			"image '%s' is damaged: it can be opened for reading, and 'image check' says what is hurt",
 			image->path);
 	take_prepared(image, chain);

@@ -158,6 +158,18 @@ expect 3 vmsnap image info fake.vsi
 expect 3 vmsnap image rm fake.vsi
 [ -f fake.vsi ]
 expect 3 vmsnap backup one fake.vsi
+# A layer that is damaged: exit 3, to write and where it hurts also to read.
+expect 0 vmsnap image create hurt.vsi --size 8M
+truncate -s 16K zeros
+dd if=zeros of=hurt.vsi.1 conv=notrunc status=none
+expect 3 vmsnap image compact hurt.vsi
+errs "'hurt.vsi' is damaged"
+expect 3 vmsnap image resize hurt.vsi --size 16M
+expect 3 vmsnap image map hurt.vsi
+expect 3 vmsnap image export hurt.vsi hurt.raw
+expect 3 vmsnap backup one hurt.vsi
+errs "'hurt.vsi' is damaged at byte 0"
+expect 0 vmsnap image rm hurt.vsi
 # A guest chooses what its raw disk holds, and so must not choose the format.
 cp x.vsi guest.raw
 expect 0 vmsnap backup guest guest.raw

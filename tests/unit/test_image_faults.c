@@ -252,7 +252,7 @@ static void open_damaged(struct rig *rig, struct reports *reports)
 	memset(reports, 0, sizeof(*reports));
 	options.arg = &ignored;
 	assert_int_equal(image_open(&rig->image, rig->io, HEAD, &options, &err),
-			 -EROFS);
+			 -EBADMSG);
 	assert_true(ignored.count > 0);
 	options.mode = IMAGE_READ_ONLY;
 	options.arg = reports;

@@ -4,9 +4,10 @@
  * bare limit, a raw file through the same queue (struct vs_io). Each command
  * prints one JSON object. The store's passphrase is in VMSNAP_PASSPHRASE.
  *
- *	ops image|raw FILE read|write COUNT DEPTH STEP RANGE [flush] [STORE]
+ *	ops image|raw FILE read|write COUNT DEPTH STEP RANGE [flush|sync] [STORE]
  *	    requests of 4 KiB, STEP bytes apart, beginning anew at RANGE (STEP
- *	    0: at random places below it); with `flush` a flush behind each write
+ *	    0: at random places below it); with `flush` a flush behind each
+ *	    write, with `sync` one behind the last
  *	warm FILE RANGE STORE     the same reads twice, the second is measured
  *	create FILE SNAPSHOT STORE  FILE.0, FILE.1, ... made and removed
  *	seal FILE BYTES           BYTES written and not flushed, then sealed
@@ -24,7 +25,8 @@
 #include "vmsnap/vmsnap.h"
 
 #define BLOCK       4096u
-#define DEPTH_MAX   64u
+#define DEPTH_MAX   256u
+#define FILL_DEPTH  64u
 #define CREATES     30u
 #define SEALS       8u
 #define COLD_READS  64u
@@ -238,7 +240,7 @@ struct pattern {
 	enum image_op op;
 	unsigned count, depth;
 	uint64_t step, range;
-	bool flush;
+	bool flush, sync;
 };
 
 static uint64_t next_offset(const struct pattern *pattern, uint64_t offset,
@@ -288,6 +290,10 @@ static double drive(struct side *side, const struct pattern *pattern)
 			unused[free_count++] = done[i];
 		}
 	}
+	if (pattern->sync) {
+		submit(side, unused[0], IMAGE_FLUSH, 0, false);
+		(void)reap(side, done);
+	}
 	for (unsigned i = 0; i < pattern->depth; i++)
 		free(slots[i].buffer);
 	return seconds_since(start);
@@ -296,15 +302,15 @@ static double drive(struct side *side, const struct pattern *pattern)
 /* Random content, in order, nothing flushed. */
 static void fill(struct side *side, uint64_t bytes)
 {
-	struct image_request requests[DEPTH_MAX] = { 0 };
-	struct image_request *done[DEPTH_MAX];
+	struct image_request requests[FILL_DEPTH] = { 0 };
+	struct image_request *done[FILL_DEPTH];
 	static uint8_t content[FILL_LENGTH];
 	unsigned busy = 0;
 	uint64_t at = 0;
 
 	ok("random", random_fill(content, sizeof(content), &err));
 	while (at < bytes || busy) {
-		if (at < bytes && busy < DEPTH_MAX) {
+		if (at < bytes && busy < FILL_DEPTH) {
 			struct image_request *request = requests;
 
 			while (request->owner)
@@ -321,7 +327,7 @@ static void fill(struct side *side, uint64_t bytes)
 			busy++;
 			continue;
 		}
-		for (unsigned n = image_reap(side->queue, 1, done, DEPTH_MAX);
+		for (unsigned n = image_reap(side->queue, 1, done, FILL_DEPTH);
 		     n--; busy--) {
 			ok("fill", done[n]->result);
 			done[n]->owner = NULL;
@@ -348,6 +354,8 @@ static int cmd_ops(int count, char **words)
 	for (int i = 7; i < count; i++) {
 		if (!strcmp(words[i], "flush"))
 			pattern.flush = true;
+		else if (!strcmp(words[i], "sync"))
+			pattern.sync = true;
 		else
 			store = words[i];
 	}
@@ -440,7 +448,7 @@ static int cmd_seal(int count, char **words)
 		return 2;
 	bytes = strtoull(words[1], NULL, 10);
 	open_image(&side, words[0], NULL, STORE_READ);
-	open_queue(&side, DEPTH_MAX);
+	open_queue(&side, FILL_DEPTH);
 	image = vms_live_image(side.live);
 	for (unsigned i = 0; i < SEALS; i++) {
 		uint64_t layer;
@@ -464,15 +472,15 @@ static int cmd_seal(int count, char **words)
 static void write_at_random(struct side *side, uint64_t range, uint64_t grain,
 			    uint64_t count)
 {
-	struct image_request requests[DEPTH_MAX] = { 0 };
-	struct image_request *done[DEPTH_MAX];
+	struct image_request requests[FILL_DEPTH] = { 0 };
+	struct image_request *done[FILL_DEPTH];
 	static uint8_t content[FILL_LENGTH];
 	uint64_t begun = 0, random = 5;
 	unsigned busy = 0;
 
 	ok("random", random_fill(content, sizeof(content), &err));
 	while (begun < count || busy) {
-		if (begun < count && busy < DEPTH_MAX) {
+		if (begun < count && busy < FILL_DEPTH) {
 			struct image_request *request = requests;
 
 			while (request->owner)
@@ -490,7 +498,7 @@ static void write_at_random(struct side *side, uint64_t range, uint64_t grain,
 			busy++;
 			continue;
 		}
-		for (unsigned n = image_reap(side->queue, 1, done, DEPTH_MAX);
+		for (unsigned n = image_reap(side->queue, 1, done, FILL_DEPTH);
 		     n--; busy--) {
 			ok("write", done[n]->result);
 			done[n]->owner = NULL;
@@ -511,7 +519,7 @@ static int cmd_map(int count, char **words)
 	size = strtoull(words[1], NULL, 10);
 	writes = strtoull(words[2], NULL, 10);
 	open_image(&side, words[0], NULL, STORE_READ);
-	open_queue(&side, DEPTH_MAX);
+	open_queue(&side, FILL_DEPTH);
 	before = peak_rss_bytes();
 	start = time_monotonic_ns();
 	write_at_random(&side, size, BLOCK, writes);
@@ -524,7 +532,7 @@ static int cmd_map(int count, char **words)
 
 static void touch(struct side *side, const char *bytes)
 {
-	open_queue(side, DEPTH_MAX);
+	open_queue(side, FILL_DEPTH);
 	write_at_random(side, image_size(vms_live_image(side->live)),
 			FILL_LENGTH, strtoull(bytes, NULL, 10) / FILL_LENGTH);
 	ok("flush", image_flush(side->queue));

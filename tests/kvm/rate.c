@@ -1,26 +1,28 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * For tests/lab/bench: 3,000 requests of 4 KiB at random places of the first
+ * For tests/lab/bench: 40,000 requests of 4 KiB at random places of the first
  * disk, with next to nothing of a guest around them; says how many ticks of the
- * TSC they took. On the command line: "write", else they read; "deep16" or
- * "deep64": so many at once, else one.
+ * TSC they took, writes with a flush behind the last. On the command line:
+ * "write", else they read; "deep16", "deep64", "deep256": so many at once, else
+ * one, and 3,000 of them.
  */
 #include "tests/kvm/guest/guest.h"
 #include "tests/kvm/guest/virtio.h"
 
-#define RINGS    0x800000ull
-#define SLOTS    0x8e0000ull /* 128 bytes each: table, head, status */
-#define DATA     0x900000ull
-#define BLOCK    0x1000u
-#define REQUESTS 3000u
+#define RINGS     0x800000ull
+#define SLOTS     0x8e0000ull /* 128 bytes each: table, head, status */
+#define DATA      0x900000ull
+#define BLOCK     0x1000u
+#define DEPTH_MAX 256u
 
-#define FLUSH    (1u << 9) /* else each write is one that lasts */
-#define INDIRECT (1u << 28)
-#define EVENTS   (1u << 29)
-#define FEATURES (FLUSH | INDIRECT | EVENTS)
+#define FLUSH     (1u << 9) /* else each write is one that lasts */
+#define INDIRECT  (1u << 28)
+#define EVENTS    (1u << 29)
+#define FEATURES  (FLUSH | INDIRECT | EVENTS)
 
-static struct card disk = { .rings = RINGS };
+static struct card disk = { .rings = RINGS, .queue_size = DEPTH_MAX };
 static uint32_t blocks;
+static unsigned requests = 40000;
 
 static uint64_t slot_at(unsigned slot)
 {
@@ -83,7 +85,7 @@ static void kick(uint16_t before)
 
 	fence();
 	event = *(volatile uint16_t *)(queue->rings + 0x2000 + 4 +
-				       8 * CARD_QUEUE_SIZE);
+				       8 * DEPTH_MAX);
 	if ((uint16_t)(queue->available - event - 1) <
 	    (uint16_t)(queue->available - before))
 		mmio_write16(disk.notify, 0);
@@ -97,7 +99,7 @@ static int await(void)
 
 	while (slot < 0) {
 		*(volatile uint16_t *)(queue->rings + 0x1000 + 4 +
-				       2 * CARD_QUEUE_SIZE) = queue->used;
+				       2 * DEPTH_MAX) = queue->used;
 		fence();
 		slot = card_take(&disk, 0, NULL);
 		if (slot >= 0)
@@ -114,14 +116,14 @@ static void work(unsigned depth)
 	unsigned offered = depth, done = 0;
 
 	kick(0);
-	while (done < REQUESTS) {
+	while (done < requests) {
 		int slot = await();
 		uint16_t before = disk.queues[0].available;
 
 		for (; slot >= 0; slot = card_take(&disk, 0, NULL)) {
 			CHECK(!*status_of((unsigned)slot));
 			done++;
-			if (offered == REQUESTS)
+			if (offered == requests)
 				continue;
 			offered++;
 			offer((unsigned)slot);
@@ -130,23 +132,45 @@ static void work(unsigned depth)
 	}
 }
 
+static void flush(void)
+{
+	uint16_t before = disk.queues[0].available;
+
+	head_of(0)[0] = 4;
+	head_of(0)[2] = 0;
+	describe(slot_at(0), 0, slot_at(0) + 64, 16, 1);
+	describe(slot_at(0), 1, slot_at(0) + 96, 1, 2);
+	describe(disk.queues[0].rings, 0, slot_at(0), 32, 4);
+	*status_of(0) = 0xff;
+	card_offer(&disk, 0, 0);
+	kick(before);
+	CHECK(await() == 0 && !*status_of(0));
+}
+
 void guest_main(const struct start_info *info)
 {
-	const unsigned depth = cmdline_has(info, "deep64")   ? 64
+	const bool write = cmdline_has(info, "write");
+	const unsigned depth = cmdline_has(info, "deep256")  ? 256
+			       : cmdline_has(info, "deep64") ? 64
 			       : cmdline_has(info, "deep16") ? 16
 							     : 1;
 	uint64_t begun;
 
+	if (depth == 1)
+		requests = 3000;
 	card_init();
+	lapic_eoi_by_memory();
 	CHECK(card_find(&disk, 2, 0, FEATURES));
 	CHECK(disk.features == FEATURES);
 	blocks = mmio_read32(disk.own) / 8;
 	for (unsigned slot = 0; slot < depth; slot++) {
-		prepare(slot, cmdline_has(info, "write"));
+		prepare(slot, write);
 		offer(slot);
 	}
 	begun = read_tsc();
 	work(depth);
+	if (write)
+		flush();
 	say("ticks %lu", (unsigned long)(read_tsc() - begun));
 	guest_end_well();
 }

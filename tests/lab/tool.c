@@ -12,8 +12,8 @@
  *	rate FILE read|write COUNT DEPTH STEP RANGE
  *	                       requests of 4 KiB past the page cache, STEP bytes
  *	                       apart, beginning anew at RANGE (STEP 0: at random
- *	                       places), as image_bench does it; prints requests
- *	                       a second
+ *	                       places), as image_bench does it; writes are synced
+ *	                       behind the last; prints requests a second
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -31,7 +31,7 @@
 #include <linux/vm_sockets.h>
 
 #define BLOCK     4096u
-#define DEPTH_MAX 64u
+#define DEPTH_MAX 256u
 
 static _Noreturn void die(const char *what)
 {
@@ -245,6 +245,8 @@ static double drive(int fd, const struct pattern *pattern)
 			finished++;
 		}
 	}
+	if (pattern->opcode == IOCB_CMD_PWRITE && fdatasync(fd) < 0)
+		die("fdatasync");
 	return now() - start;
 }
 

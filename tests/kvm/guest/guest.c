@@ -249,9 +249,22 @@ void lapic_init(void)
 	mmio_write32(LAPIC + LAPIC_SPURIOUS, 0x1ff);
 }
 
+/* Bit 0: KVM takes the next end of an interrupt from here, when it looks. */
+static uint32_t eoi_word;
+
+void lapic_eoi_by_memory(void)
+{
+	write_msr(MSR_KVM_PV_EOI, (uint64_t)&eoi_word | 1);
+}
+
 void lapic_eoi(void)
 {
-	mmio_write32(LAPIC + LAPIC_EOI, 0);
+	bool taken;
+
+	__asm__ volatile("btrl $0, %0"
+			 : "+m"(eoi_word), "=@ccc"(taken)::"memory");
+	if (!taken)
+		mmio_write32(LAPIC + LAPIC_EOI, 0);
 }
 
 void lapic_timer(uint32_t entry, uint32_t count)

@@ -163,6 +163,10 @@ void trap_set(unsigned vector, trap_fn *handler);
 /* Switches the LAPIC on and masks the PICs. */
 void lapic_init(void);
 void lapic_eoi(void);
+/* From here on most ends of interrupts need no exit, as stock Linux has it;
+ * MSR_KVM_PV_EOI_EN of KVM's own MSRs. */
+#define MSR_KVM_PV_EOI 0x4b564d04u
+void lapic_eoi_by_memory(void);
 /* The timer's entry in the table of vectors, and its count at an eighth of the
  * bus clock. */
 #define LAPIC_MASKED (1u << 16)

@@ -90,7 +90,7 @@ static void set_queue(struct card *card, unsigned index)
 	queue->available = queue->used = 0;
 	clear(queue->rings, CARD_RINGS);
 	mmio_write16(card->common + 22, (uint16_t)index);
-	mmio_write16(card->common + 24, CARD_QUEUE_SIZE);
+	mmio_write16(card->common + 24, card->queue_size);
 	mmio_write16(card->common + 26, 1);
 	for (unsigned i = 0; i < 3; i++) {
 		mmio_write32(card->common + 32 + 8 * i,
@@ -146,6 +146,8 @@ bool card_find(struct card *card, uint16_t id, unsigned skip, uint32_t wanted)
 	}
 	if (!at)
 		return false;
+	if (!card->queue_size)
+		card->queue_size = CARD_QUEUE_SIZE;
 	card->config = at;
 	mmio_write16(at + 4, 6);
 	for (uint8_t next = mmio_read8(at + 0x34); next;
@@ -175,7 +177,7 @@ void card_offer(struct card *card, unsigned index, uint16_t head)
 	volatile uint16_t *driver =
 		(volatile uint16_t *)(queue->rings + 0x1000);
 
-	driver[2 + queue->available % CARD_QUEUE_SIZE] = head;
+	driver[2 + queue->available % card->queue_size] = head;
 	__asm__ volatile("" ::: "memory");
 	driver[1] = ++queue->available;
 }
@@ -194,7 +196,7 @@ int card_take(struct card *card, unsigned index, uint32_t *written)
 	volatile uint8_t *device = (volatile uint8_t *)(queue->rings + 0x2000);
 	volatile uint32_t *element =
 		(volatile uint32_t *)(device + 4 +
-				      8 * (queue->used % CARD_QUEUE_SIZE));
+				      8 * (queue->used % card->queue_size));
 
 	if (*(volatile uint16_t *)(device + 2) == queue->used)
 		return -1;

@@ -2,8 +2,9 @@
 /*
  * A driver of virtio devices for the tiny guests: finds one on PCI by its
  * capabilities, starts it, and works its queues. All queues of a card tell of
- * themselves by one MSI-X message to this processor. The caller sets `rings`
- * and `vector`, the library the rest.
+ * themselves by one MSI-X message to this processor. The caller sets `rings`,
+ * `vector` and, where it is not CARD_QUEUE_SIZE, `queue_size`; the library the
+ * rest.
  */
 #ifndef TESTS_KVM_GUEST_VIRTIO_H
 #define TESTS_KVM_GUEST_VIRTIO_H
@@ -23,9 +24,10 @@ struct card_queue {
 };
 
 struct card {
-	uint64_t rings;  /* CARD_RINGS for each queue */
-	unsigned vector; /* below CARDS_MAX */
-	uint64_t config; /* ECAM */
+	uint64_t rings;      /* CARD_RINGS for each queue */
+	unsigned vector;     /* below CARDS_MAX */
+	uint16_t queue_size; /* a power of two, at most 256 */
+	uint64_t config;     /* ECAM */
 	uint64_t common, notify, own;
 	uint32_t step;
 	uint32_t features; /* the lower half of those that it has now */

@@ -50,7 +50,10 @@ done
 [ "$count" -ge 4 ] || fail "$count threads"
 limits() { grep -Eq "^$1 +$2 +$2 " /proc/"$pid"/limits || fail "limits: $1"; }
 limits 'Max core file size' 0
-limits 'Max locked memory' 0
+locked=$((8 << 20))
+most=$(ulimit -H -l)
+[ "$most" = unlimited ] || [ "$most" -ge 8192 ] || locked=$((most << 10))
+limits 'Max locked memory' "$locked"
 limits 'Max open files' 4096
 # What is no longer dumpable belongs to root.
 sanitized || [ "$(stat -c %u /proc/"$pid"/maps)" = 0 ] || fail "it is dumpable"
@@ -87,6 +90,13 @@ left=$(find /proc/"$pid"/fd -mindepth 1 -printf '%l\n' | grep -Ev \
 	-e "^$TMP/home/machines/web/(agent\\.log|console\\.log|end\\.json|lock)\$" \
 	-e "^$guests/echo.elf\$" -e '^/proc/[0-9]*/statm$' || :)
 sanitized || [ -z "$left" ] || fail "open: $left"
+
+# Disks have rings of io_uring, where this host has that.
+if [ "$locked" = $((8 << 20)) ] &&
+	VMSNAP_IO=uring vmsnap image create -q ring.vsi --size 8M 2>/dev/null; then
+	find /proc/"$pid"/fd -printf '%l\n' | grep -q io_uring ||
+		fail "it has no io_uring, and this host has"
+fi
 
 # Namespaces of its own, where this host has them.
 if ! unshare --mount true 2>/dev/null; then

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The split ring. A walk over a chain is bounded by the segments that it may
- * have, so loops end by themselves; an indirect table is looked up once, may
- * not hold another, and its entries are copied one by one as the ring's are.
+ * have, so loops end by themselves; an indirect table comes last in a chain, is
+ * looked up once, may not hold another, and its entries are copied one by one
+ * as the ring's are.
  */
 #include <errno.h>
 #include <string.h>
@@ -133,10 +134,12 @@ static const char *add_segment(const struct memory *memory,
 	return NULL;
 }
 
-/* Along `next` in a table of `size` descriptors, from `at`. */
+/* Along `next` in a table of `size` descriptors, from `at`. An indirect table
+ * ends the walk and is left in `indirect`; NULL: there may be none. */
 static const char *walk_table(const struct memory *memory,
 			      struct virtqueue_chain *chain,
-			      const uint8_t *table, uint32_t size, uint32_t at)
+			      const uint8_t *table, uint32_t size, uint32_t at,
+			      struct descriptor *indirect)
 {
 	struct descriptor descriptor;
 	const char *why;
@@ -146,8 +149,12 @@ static const char *walk_table(const struct memory *memory,
 			return "a descriptor past the table's end";
 		copy_once(&descriptor, table + (size_t)at * sizeof(descriptor),
 			  sizeof(descriptor));
-		if (le16_get(descriptor.flags) & FLAG_INDIRECT)
-			return "an indirect table where none may be";
+		if (le16_get(descriptor.flags) & FLAG_INDIRECT) {
+			if (!indirect)
+				return "an indirect table where none may be";
+			*indirect = descriptor;
+			return NULL;
+		}
 		why = add_segment(memory, chain, &descriptor);
 		if (why || !(le16_get(descriptor.flags) & FLAG_NEXT))
 			return why;
@@ -173,21 +180,24 @@ static const char *walk_indirect(struct virtqueue *queue,
 	if (!table)
 		return "an indirect table that is not in RAM";
 	return walk_table(queue->memory, chain, table,
-			  length / (uint32_t)sizeof(struct descriptor), 0);
+			  length / (uint32_t)sizeof(struct descriptor), 0,
+			  NULL);
 }
 
+/* Behind descriptors of the ring there may be one indirect table: virtio 1.x,
+ * 2.7.5.3.2, has devices take that, though few drivers do it. */
 static const char *walk(struct virtqueue *queue, struct virtqueue_chain *chain)
 {
-	struct descriptor first;
+	struct descriptor indirect = { 0 };
+	const char *why;
 
 	if (chain->head >= queue->size)
 		return "a head past the table's end";
-	copy_once(&first, queue->descriptor_area + chain->head * sizeof(first),
-		  sizeof(first));
-	if (le16_get(first.flags) & FLAG_INDIRECT)
-		return walk_indirect(queue, chain, &first);
-	return walk_table(queue->memory, chain, queue->descriptor_area,
-			  queue->size, chain->head);
+	why = walk_table(queue->memory, chain, queue->descriptor_area,
+			 queue->size, chain->head, &indirect);
+	if (why || !(le16_get(indirect.flags) & FLAG_INDIRECT))
+		return why;
+	return walk_indirect(queue, chain, &indirect);
 }
 
 /* How many wait, or -EBADMSG. */

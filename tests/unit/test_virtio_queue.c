@@ -165,6 +165,50 @@ static void test_indirect(void **state)
 	finish(rig);
 }
 
+/* An indirect table behind descriptors of the ring itself; and nothing may be
+ * behind that. */
+static void test_indirect_last(void **state)
+{
+	struct rig *rig = start();
+
+	(void)state;
+	put(rig, DESCRIPTORS, 3, DATA, 16, NEXT, 6);
+	put(rig, DESCRIPTORS, 6, TABLE, 32, INDIRECT, 0);
+	put(rig, TABLE, 0, DATA + 0x100, 8, NEXT, 1);
+	put(rig, TABLE, 1, DATA + 0x200, 32, WRITE, 0);
+	memset(at(rig, DATA), 'a', 16);
+	memset(at(rig, DATA + 0x100), 'b', 8);
+	offer(rig, 3);
+	assert_int_equal(pop(rig), 1);
+	assert_int_equal(rig->chain.head, 3);
+	assert_int_equal(rig->chain.readable_bytes, 24);
+	assert_int_equal(rig->chain.writable_bytes, 32);
+	assert_ptr_equal(rig->chain.segments[1].iov_base,
+			 at(rig, DATA + 0x100));
+	put(rig, DESCRIPTORS, 6, TABLE, 32, INDIRECT | NEXT, 7);
+	put(rig, DESCRIPTORS, 7, DATA, 4, WRITE, 0);
+	offer(rig, 3);
+	assert_int_equal(pop(rig), -EBADMSG);
+	finish(rig);
+	/* What the ring gives to be written may not be followed by what the
+	 * table gives to be read. */
+	rig = start();
+	put(rig, DESCRIPTORS, 3, DATA, 16, NEXT | WRITE, 6);
+	put(rig, DESCRIPTORS, 6, TABLE, 16, INDIRECT, 0);
+	put(rig, TABLE, 0, DATA, 8, 0, 0);
+	offer(rig, 3);
+	assert_int_equal(pop(rig), -EBADMSG);
+	finish(rig);
+	rig = start();
+	rig->queue.indirect = false;
+	put(rig, DESCRIPTORS, 3, DATA, 16, NEXT, 6);
+	put(rig, DESCRIPTORS, 6, TABLE, 16, INDIRECT, 0);
+	put(rig, TABLE, 0, DATA, 8, 0, 0);
+	offer(rig, 3);
+	assert_int_equal(pop(rig), -EBADMSG);
+	finish(rig);
+}
+
 /* A table may be longer than a ring, but not a chain than we take. */
 static void test_longest_chain(void **state)
 {
@@ -499,6 +543,7 @@ int main(void)
 		cmocka_unit_test(test_pop_and_push),
 		cmocka_unit_test(test_indexes_wrap),
 		cmocka_unit_test(test_indirect),
+		cmocka_unit_test(test_indirect_last),
 		cmocka_unit_test(test_longest_chain),
 		cmocka_unit_test(test_breaches),
 		cmocka_unit_test(test_bad_indexes),

@@ -4,9 +4,13 @@
  * thread, which writes them out. Descriptors of others are not made
  * non-blocking, which would change them for everybody who has them: a write
  * is of no more than a pipe takes at once, after poll() has said that it does.
+ * A terminal takes less than that when it says so, and has the writer wait for
+ * the rest: it is opened once more, not to be waited for.
  */
 #include <errno.h>
+#include <fcntl.h>
 #include <poll.h>
+#include <stdio.h>
 #include <string.h>
 #include <termios.h>
 
@@ -14,6 +18,7 @@
 
 #define WRITE_MAX      4096 /* PIPE_BUF: taken whole by a ready pipe */
 #define INPUT_MAX      256
+#define WRITES_A_TURN  64
 #define LAST_WORDS_MS  1000
 #define QUIT_CHARACTER 0x1d /* Ctrl-] */
 
@@ -22,6 +27,8 @@ struct terminal {
 	struct loop *loop;
 	struct loop_work flush, refill;
 	struct loop_watch in, out;
+	int own_out; /* the same terminal as `out`; -1: it is not ours */
+	size_t write_max;
 	bool in_watched, out_watched, in_ended;
 	bool in_is_file; /* always ready, and no epoll for it */
 	bool is_tty;
@@ -31,6 +38,8 @@ struct terminal {
 	struct serial *serial;
 	uint8_t input[INPUT_MAX]; /* read, and not yet taken */
 	size_t input_count;
+	uint8_t output[WRITE_MAX]; /* out of the ring, and not written yet */
+	size_t output_at, output_end;
 
 	pthread_mutex_t lock; /* of what follows */
 	uint8_t *ring;
@@ -64,19 +73,21 @@ static void keep(struct serial_line *line, const uint8_t *data, size_t size)
 		loop_post(terminal->loop, &terminal->flush);
 }
 
-/* Out of the ring, into a copy; how many. */
-static size_t take(struct terminal *terminal, uint8_t *to, size_t max)
+/* False: all is written that was printed. */
+static bool take_output(struct terminal *terminal)
 {
-	size_t size = 0;
-
+	if (terminal->output_at < terminal->output_end)
+		return true;
+	terminal->output_at = terminal->output_end = 0;
 	pthread_mutex_lock(&terminal->lock);
-	while (size < max && terminal->count) {
-		to[size++] = terminal->ring[terminal->start];
+	while (terminal->output_end < WRITE_MAX && terminal->count) {
+		terminal->output[terminal->output_end++] =
+			terminal->ring[terminal->start];
 		terminal->start = (terminal->start + 1) % TERMINAL_KEPT;
 		terminal->count--;
 	}
 	pthread_mutex_unlock(&terminal->lock);
-	return size;
+	return terminal->output_end > 0;
 }
 
 static bool is_ready(int fd, int timeout_ms)
@@ -86,33 +97,22 @@ static bool is_ready(int fd, int timeout_ms)
 	return poll(&poller, 1, timeout_ms) > 0;
 }
 
-/* False: nobody is there any more. */
-static bool write_all(int fd, const uint8_t *data, size_t size)
+/* False: it takes no more now. */
+static bool write_output(struct terminal *terminal)
 {
-	while (size) {
-		ssize_t written = write(fd, data, size);
+	size_t size = min_u64(terminal->output_end - terminal->output_at,
+			      terminal->write_max);
+	ssize_t written = write(terminal->out.fd,
+				terminal->output + terminal->output_at, size);
 
-		if (written < 0 && errno != EINTR && errno != EAGAIN)
-			return false;
-		if (written < 0 && errno == EAGAIN &&
-		    !is_ready(fd, LAST_WORDS_MS))
-			return false;
-		if (written > 0) {
-			data += written;
-			size -= (size_t)written;
-		}
-	}
+	if (written < 0 && errno == EAGAIN)
+		return false;
+	/* Nobody reads any more: the guest goes on talking. */
+	if (written < 0 && errno != EINTR)
+		terminal->output_at = terminal->output_end;
+	if (written > 0)
+		terminal->output_at += (size_t)written;
 	return true;
-}
-
-static bool has_output(struct terminal *terminal)
-{
-	bool has;
-
-	pthread_mutex_lock(&terminal->lock);
-	has = terminal->count;
-	pthread_mutex_unlock(&terminal->lock);
-	return has;
 }
 
 static void watch_out(struct terminal *terminal, bool on)
@@ -126,19 +126,19 @@ static void watch_out(struct terminal *terminal, bool on)
 	terminal->out_watched = on;
 }
 
-/* Until it is empty, or the other side is slower. */
+/* Until it is empty, the other side is slower, or others have their turn. */
 static void flush(struct terminal *terminal, int timeout_ms)
 {
-	uint8_t data[WRITE_MAX];
-
-	while (has_output(terminal)) {
-		if (!is_ready(terminal->out.fd, timeout_ms)) {
+	for (unsigned writes = 0; take_output(terminal); writes++) {
+		if (!is_ready(terminal->out.fd, timeout_ms) ||
+		    !write_output(terminal)) {
 			watch_out(terminal, true);
 			return;
 		}
-		/* Nobody reads any more: the guest goes on talking. */
-		(void)write_all(terminal->out.fd, data,
-				take(terminal, data, sizeof(data)));
+		if (writes == WRITES_A_TURN && !timeout_ms) {
+			loop_post(terminal->loop, &terminal->flush);
+			return;
+		}
 	}
 	watch_out(terminal, false);
 }
@@ -259,6 +259,22 @@ static void make_raw(struct terminal *terminal)
 		terminal->is_tty = true;
 }
 
+/* One that can't be opened gets its bytes one by one: there is room for one. */
+static void open_own(struct terminal *terminal, int out_fd)
+{
+	char path[32];
+
+	terminal->own_out = -1;
+	terminal->write_max = WRITE_MAX;
+	if (!isatty(out_fd))
+		return;
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", out_fd);
+	terminal->own_out =
+		open(path, O_WRONLY | O_NOCTTY | O_NONBLOCK | O_CLOEXEC);
+	if (terminal->own_out < 0)
+		terminal->write_max = 1;
+}
+
 int terminal_new(struct terminal **out, int in, int out_fd, struct loop *loop,
 		 void (*quit)(void *arg), void *arg, struct err *err)
 {
@@ -275,8 +291,11 @@ int terminal_new(struct terminal **out, int in, int out_fd, struct loop *loop,
 	terminal->refill.run = on_refill;
 	terminal->in =
 		(struct loop_watch){ in, EPOLLIN, on_in_ready, terminal };
+	open_own(terminal, out_fd);
 	terminal->out =
-		(struct loop_watch){ out_fd, EPOLLOUT, on_out_ready, terminal };
+		(struct loop_watch){ terminal->own_out < 0 ? out_fd
+							   : terminal->own_out,
+				     EPOLLOUT, on_out_ready, terminal };
 	terminal->in_ended = in < 0;
 	terminal->quit = quit;
 	terminal->quit_arg = arg;
@@ -297,6 +316,7 @@ void terminal_free(struct terminal *terminal)
 	loop_cancel(terminal->loop, &terminal->refill);
 	if (terminal->is_tty)
 		tcsetattr(terminal->in.fd, TCSANOW, &terminal->saved);
+	autofd_run(&terminal->own_out);
 	pthread_mutex_destroy(&terminal->lock);
 	free(terminal->ring);
 	free(terminal);

@@ -446,11 +446,13 @@ static bool is_told(unsigned told, enum guest_event event)
 	return told & 1u << event;
 }
 
+/* Of panics, which a guest may tell of for ever. */
 static void pass_on(struct machine *machine, enum guest_event event)
 {
 	struct machine_hooks *hooks = machine->options->hooks;
 
-	if (is_told(machine->noted, event))
+	if (is_told(machine->noted, event) &&
+	    news_limit_take(&machine->panics, time_monotonic_ns()))
 		hooks->told(hooks, event);
 	machine->noted &= ~(1u << event);
 }
@@ -563,6 +565,7 @@ int machine_new(struct machine **out, const struct machine_options *options,
 	machine->vcpu_hooks.paused = on_vcpu_paused;
 	machine->work.run = on_work;
 	news_init(&machine->news, control, &clock_host, on_news, machine);
+	news_limit_init(&machine->panics, time_monotonic_ns());
 	pthread_mutex_init(&machine->lock, NULL);
 	r = make(machine, err);
 	if (r < 0) {

@@ -42,6 +42,7 @@ struct machine {
 	struct err boot_err;
 
 	struct news news;
+	struct news_limit panics;
 	struct guest_events guest;
 	struct vcpu_hooks vcpu_hooks;
 	struct loop_work work;

@@ -8,16 +8,25 @@
 
 #include "kvm-agent/news.h"
 
-static void fill(struct news *news, int64_t now)
+void news_limit_init(struct news_limit *limit, int64_t now_ns)
 {
-	const int64_t some = (now - news->filled_ns) / NEWS_EVERY_NS;
+	*limit = (struct news_limit){ NEWS_BURST, now_ns };
+}
 
-	if (some <= 0)
-		return;
-	news->filled_ns += some * NEWS_EVERY_NS;
-	news->tokens = (uint64_t)some < NEWS_BURST - news->tokens
-			       ? news->tokens + (unsigned)some
-			       : NEWS_BURST;
+bool news_limit_take(struct news_limit *limit, int64_t now_ns)
+{
+	const int64_t some = (now_ns - limit->filled_ns) / NEWS_EVERY_NS;
+
+	if (some > 0) {
+		limit->filled_ns += some * NEWS_EVERY_NS;
+		limit->tokens = (uint64_t)some < NEWS_BURST - limit->tokens
+					? limit->tokens + (unsigned)some
+					: NEWS_BURST;
+	}
+	if (!limit->tokens)
+		return false;
+	limit->tokens--;
+	return true;
 }
 
 /* NULL: there are too many. */
@@ -47,12 +56,10 @@ static uint64_t may_tell(struct news *news, const char *device,
 	const int64_t now = news->clock->steady_ns(news->clock);
 	struct news_source *source = source_of(news, device, instance, now);
 
-	fill(news, now);
 	if (news->count == ARRAY_SIZE(news->items))
 		return 0;
-	if (news->tokens)
-		news->tokens--;
-	else if (!source || now - source->told_ns < NEWS_SILENT_NS)
+	if (!news_limit_take(&news->limit, now) &&
+	    (!source || now - source->told_ns < NEWS_SILENT_NS))
 		return 0;
 	if (!source)
 		return UINT64_MAX;
@@ -94,9 +101,8 @@ void news_init(struct news *news, struct loop *loop, struct clock *clock,
 		.tell = tell,
 		.arg = arg,
 		.work = { .run = run_work },
-		.tokens = NEWS_BURST,
-		.filled_ns = clock->steady_ns(clock),
 	};
+	news_limit_init(&news->limit, clock->steady_ns(clock));
 	pthread_mutex_init(&news->lock, NULL);
 }
 

@@ -20,6 +20,16 @@
 #define NEWS_SOURCES_MAX 32u           /* devices for which that holds */
 #define NEWS_TEXT_MAX    256u
 
+/* NEWS_BURST at once, then one in NEWS_EVERY_NS. One thread at a time. */
+struct news_limit {
+	unsigned tokens; /* so many more are passed on */
+	int64_t filled_ns;
+};
+
+void news_limit_init(struct news_limit *limit, int64_t now_ns);
+/* False: one too many. */
+bool news_limit_take(struct news_limit *limit, int64_t now_ns);
+
 struct news_item {
 	const char *device;
 	unsigned instance;
@@ -46,8 +56,7 @@ struct news {
 	unsigned count;
 	struct news_source sources[NEWS_SOURCES_MAX];
 	unsigned source_count;
-	unsigned tokens; /* so many more are passed on */
-	int64_t filled_ns;
+	struct news_limit limit;
 	uint64_t missed; /* since the last one that was passed on */
 };
 

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Makes trouble: with "rules" on its command line it gives virtio-rng a chain
  * that can't be, hundreds of times; with "disk" it writes to its disk from the
- * beginning until that fails, and then a few times more. It begins when it gets
- * a byte at its serial port, and ends by itself. */
+ * beginning until that fails, and then a few times more; with "panics" it tells
+ * of a panic for some seconds. It begins when it gets a byte at its serial port,
+ * and ends by itself. */
 #define LAYOUT_ONLY_NUMBERS
 #include "kvm-agent/vm/layout.h"
 #include "tests/kvm/guest/virtio.h"
@@ -15,6 +16,7 @@
 #define STATUS      20u
 #define NEEDS_RESET 0x40u
 #define TIMES       300u
+#define PANICS      20000u
 
 static void break_rules(void)
 {
@@ -57,6 +59,13 @@ static void fill_disk(void)
 	say("the disk has failed");
 }
 
+static void panic_often(void)
+{
+	for (unsigned i = 0; i < PANICS; i++)
+		out8(LAYOUT_PVPANIC, (uint8_t)(1 + i % 3));
+	say("panicked %u times", PANICS);
+}
+
 void guest_main(const struct start_info *info)
 {
 	card_init();
@@ -67,5 +76,7 @@ void guest_main(const struct start_info *info)
 		break_rules();
 	if (cmdline_has(info, "disk"))
 		fill_disk();
+	if (cmdline_has(info, "panics"))
+		panic_often();
 	guest_end_well();
 }

@@ -48,6 +48,15 @@ count=$(jq -c 'select(.event == "device" and .device == "virtio-rng" and
 [ "$(grep -c '^kvm-agent: virtio-rng 0: ' home/machines/rules/agent.log)" = "$count" ] ||
 	fail "agent.log: $(cat home/machines/rules/agent.log)"
 
+# And a kernel that panics all the time; a first word is told at once.
+expect 0 vmsnap run -q panics --kernel "$guest" --append panics --memory 16M
+events panics
+until_true has_ended panics
+grep -q 'panicked 20000 times' home/machines/panics/console.log || fail "not 20000"
+count=$(jq -c 'select(.event == "panic")' events | wc -l)
+[ "$count" -ge 2 ] || fail "$count panics were told"
+[ "$count" -lt 300 ] || fail "$count panics were told"
+
 # A disk that is full says so once, however often it is.
 if [ "$(id -u)" = 0 ] && mkdir full && mount -t tmpfs -o size=1M none full; then
 	small=full

@@ -76,17 +76,21 @@ static int open_device(struct target *target, const struct vms_restore *restore,
 	return target->file < 0 ? target->file : 0;
 }
 
+static int in_use(const char *path, struct err *err)
+{
+	return err_set(err, -EBUSY,
+		       "'%s' is in use: another restore writes it, or a "
+		       "machine runs on it",
+		       path);
+}
+
 /* Two restores to one target would each put the other's half under its name. */
 static int lock_file(struct target *target, const char *path, struct err *err)
 {
 	int r = target->io->ops->lock(target->io, target->file, true);
 
 	/* Where a file system knows no locks, all is as if there were one. */
-	return r != -EBUSY ? 0
-			   : err_set(err, -EBUSY,
-				     "'%s' is in use: another restore writes "
-				     "it, or a machine runs on it",
-				     path);
+	return r != -EBUSY ? 0 : in_use(path, err);
 }
 
 /* What an earlier restore has left, unless that one is still at work. */
@@ -107,6 +111,23 @@ static int remove_partial(struct target *target, struct err *err)
 	return r;
 }
 
+/*
+ * What is to be replaced may be read by anybody, but a machine that writes to it
+ * would go on with a file that has no name any more. Held until the end, so that
+ * none begins. Who has no right to read it can't tell, and may replace it.
+ */
+static int hold_replaced(struct target *target, struct err *err)
+{
+	const struct vs_io_ops *ops = target->io->ops;
+
+	target->replaced = ops->open(target->io, target->path,
+				     IO_READ_ONLY | IO_NO_FOLLOW, NULL);
+	if (target->replaced >= 0 &&
+	    ops->lock(target->io, target->replaced, false) == -EBUSY)
+		return in_use(target->path, err);
+	return 0;
+}
+
 /* What to write on: the partial of before, the old file, or a new one. */
 static int open_file(struct target *target, const struct vms_restore *restore,
 		     bool exists, struct err *err)
@@ -122,6 +143,10 @@ static int open_file(struct target *target, const struct vms_restore *restore,
 		return err_set(err, -EEXIST,
 			       "'%s' is in the way and is no file; remove it",
 			       target->partial);
+	if (exists && !update)
+		r = hold_replaced(target, err);
+	if (r)
+		return r;
 	if (!restore->delta && partial) {
 		r = remove_partial(target, err);
 		if (r)
@@ -199,7 +224,7 @@ int target_open(struct target *target, struct vs_io *io,
 
 	memset(target, 0, sizeof(*target));
 	target->io = io;
-	target->file = -1;
+	target->file = target->replaced = -1;
 	target->size_bytes = size_bytes;
 	if (!strcmp(restore->target, "-"))
 		return open_stream(target, err);
@@ -279,7 +304,9 @@ void target_close(struct target *target)
 {
 	if (target->kind != TARGET_STREAM && target->file >= 0)
 		target->io->ops->close(target->io, target->file);
-	target->file = -1;
+	if (target->replaced >= 0)
+		target->io->ops->close(target->io, target->replaced);
+	target->file = target->replaced = -1;
 	free(target->path);
 	free(target->partial);
 	target->path = NULL;

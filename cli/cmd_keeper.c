@@ -55,7 +55,7 @@ static int status_one(const struct cli *cli, const char *home,
 	char hex[2 * VMS_STORE_ID_SIZE + 1];
 	struct vms_keeper_status status;
 	struct vms_keeper *keeper;
-	int r = vms_keeper_open(&keeper, home, store, ANSWER_MS, err);
+	int r = vms_keeper_open(&keeper, home, store, ANSWER_MS, NULL, err);
 
 	if (r == -ESRCH)
 		return 0;
@@ -119,7 +119,7 @@ static int ask_to_stop(const struct cli *cli, const char *home,
 	struct vms_keeper *keeper = NULL;
 	int r = vms_keeper_open(&keeper, home, store,
 				force ? ANSWER_MS : VMS_KEEPER_PATIENCE_MS,
-				err);
+				NULL, err);
 
 	if (!r)
 		r = vms_keeper_stop(keeper, force, err);

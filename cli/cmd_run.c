@@ -13,6 +13,7 @@
 #include "cli/json.h"
 #include "cli/keeper.h"
 #include "cli/machine.h"
+#include "cli/progress.h"
 #include "cli/report.h"
 #include "cli/text.h"
 
@@ -253,23 +254,27 @@ static int describe(const struct cli *cli, struct vms_machine *machine,
 }
 
 static int start_with(const struct cli *cli, const char *home,
-		      const struct vms_machine *machine,
+		      const struct vms_machine *machine, int held,
 		      struct vms_keeper *keeper, struct err *err)
 {
 	char agent[PATH_MAX];
+	const struct vms_machine_start how = { .agent = agent,
+					       .keeper = keeper,
+					       .held = held,
+					       .progress = &cli->progress };
 	int r = door_find("kvm-agent", agent, err);
 
 	if (r)
 		return r;
 	if (cli_given(cli, OPT_FOREGROUND)) {
 		fflush(stdout);
-		return vms_machine_exec(home, machine, agent, keeper, err);
+		return vms_machine_exec(home, machine, &how, err);
 	}
-	return vms_machine_start(home, machine, agent, keeper, err);
+	return vms_machine_start(home, machine, &how, err);
 }
 
 static int start(struct cli *cli, const char *home,
-		 const struct vms_machine *machine, struct vms *vms,
+		 const struct vms_machine *machine, int held, struct vms *vms,
 		 struct err *err)
 {
 	struct vms_keeper *keeper;
@@ -277,7 +282,7 @@ static int start(struct cli *cli, const char *home,
 
 	/* The connection keeps it there until the agent has one of its own. */
 	if (!r)
-		r = start_with(cli, home, machine, keeper, err);
+		r = start_with(cli, home, machine, held, keeper, err);
 	vms_keeper_close(keeper);
 	if (r)
 		return r;
@@ -291,33 +296,24 @@ static int start(struct cli *cli, const char *home,
 	return 0;
 }
 
-/* What never ran is not left behind; what somebody else has started since, or
- * removed, is no more ours. */
-static void undo(const char *home, const struct vms_machine *machine,
-		 struct run_snapshot *from)
-{
-	autofd int held = vms_machine_hold(home, machine->name, NULL);
-
-	if (held < 0)
-		return;
-	run_snapshot_undo(from, machine);
-	(void)vms_machine_remove_held(home, machine->name, NULL);
-}
-
+/* It is held from its making to its start, and what never ran is not left
+ * behind. */
 static int start_new(struct cli *cli, const char *home,
 		     const struct vms_machine *machine,
 		     struct run_snapshot *from, struct err *err)
 {
+	autofd int held = vms_machine_create(home, machine, err);
 	struct err why = { 0 };
-	int r = vms_machine_create(home, machine, err);
+	int r;
 
-	if (r)
-		return r;
+	if (held < 0)
+		return held;
 	r = run_snapshot_make(cli, from, machine, &why);
 	if (!r)
-		r = start(cli, home, machine, from->vms, &why);
+		r = start(cli, home, machine, held, from->vms, &why);
 	if (r) {
-		undo(home, machine, from);
+		run_snapshot_undo(from, machine);
+		(void)vms_machine_remove_held(home, machine->name, NULL);
 		err_set(err, r, "%s", why.text);
 	}
 	return r;
@@ -339,8 +335,11 @@ static int run_new(struct cli *cli, const char *home, const char *name,
 	}
 	if (!r)
 		r = describe(cli, &machine, err);
-	if (!r)
+	if (!r) {
+		progress_catch(cli);
 		r = start_new(cli, home, &machine, &from, err);
+		progress_release();
+	}
 	run_snapshot_release(&from);
 	vms_machine_release(&machine);
 	return r;
@@ -349,15 +348,22 @@ static int run_new(struct cli *cli, const char *home, const char *name,
 static int run_again(struct cli *cli, const char *home, const char *name,
 		     struct err *err)
 {
+	/* Held first: what is read is what is started. */
+	autofd int held = vms_machine_hold(home, name, err);
 	struct vms_machine machine = { 0 };
-	int r = vms_machine_load(home, name, &machine, err);
+	int r = held;
 
 	if (r == -ENOENT)
 		r = err_prefix(err,
 			       "no --disk, no --from and no --kernel, and no "
 			       "machine to start again");
-	if (!r)
-		r = start(cli, home, &machine, NULL, err);
+	if (r >= 0)
+		r = vms_machine_load(home, name, &machine, err);
+	if (r >= 0) {
+		progress_catch(cli);
+		r = start(cli, home, &machine, held, NULL, err);
+		progress_release();
+	}
 	vms_machine_release(&machine);
 	return r;
 }

@@ -19,7 +19,8 @@ static int start(struct cli *cli, const char *home, const char *location,
 	struct vms_keeper_start how = { .home = home,
 					.program = program,
 					.location = location,
-					.passphrase = -1 };
+					.passphrase = -1,
+					.progress = &cli->progress };
 	int r = door_find("vmsnap-keeper", program, err);
 
 	memcpy(how.store, store, sizeof(how.store));
@@ -90,7 +91,7 @@ int cli_keeper_for(struct cli *cli, const char *home,
 	if (r < 0 || !base.present)
 		return r;
 	r = vms_keeper_open(out, home, base.store_id, VMS_KEEPER_PATIENCE_MS,
-			    &why);
+			    &cli->progress, &why);
 	if (r && r != -ESRCH)
 		*err = why;
 	if (r != -ESRCH)

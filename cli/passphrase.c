@@ -14,6 +14,7 @@
 #include <sys/wait.h>
 #include <termios.h>
 
+#include "cli/progress.h"
 #include "vmsnap/vmsnap.h"
 
 #define HOW                                            \
@@ -255,7 +256,9 @@ static int from_prompt(const char *prompt, char **out, size_t *size, int tty,
 		passphrase_free(line, capacity);
 		if (r == -EINTR)
 			raise(interrupted);
-		return err_set(err, -EKEYREJECTED, "no passphrase: %s",
+		/* Who catches it has something to put back first. */
+		return err_set(err, progress_signal() ? r : -EKEYREJECTED,
+			       "no passphrase: %s",
 			       r == -EINTR ? "interrupted"
 					   : "the terminal can't be read");
 	}

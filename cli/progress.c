@@ -200,17 +200,11 @@ static void start_thread(void)
 	pthread_sigmask(SIG_SETMASK, &old, NULL);
 }
 
-int progress_begin(struct cli *cli, struct err *err)
+void progress_catch(struct cli *cli)
 {
 	/* No SA_RESTART: a read of standard input shall return. */
 	struct sigaction action = { .sa_handler = on_signal };
-	int r = show_wanted(cli, &meter.show, err);
 
-	if (r < 0)
-		return r;
-	meter.cli = cli;
-	meter.begun_ns = time_monotonic_ns();
-	meter.ending = false;
 	watched = &cli->progress;
 	sigemptyset(&action.sa_mask);
 	sigaction(SIGINT, NULL, &meter.old_int);
@@ -220,6 +214,25 @@ int progress_begin(struct cli *cli, struct err *err)
 		sigaction(SIGINT, &action, NULL);
 	if (meter.old_term.sa_handler != SIG_IGN)
 		sigaction(SIGTERM, &action, NULL);
+}
+
+void progress_release(void)
+{
+	sigaction(SIGINT, &meter.old_int, NULL);
+	sigaction(SIGTERM, &meter.old_term, NULL);
+	watched = NULL;
+}
+
+int progress_begin(struct cli *cli, struct err *err)
+{
+	int r = show_wanted(cli, &meter.show, err);
+
+	if (r < 0)
+		return r;
+	meter.cli = cli;
+	meter.begun_ns = time_monotonic_ns();
+	meter.ending = false;
+	progress_catch(cli);
 	if (meter.show != SHOW_NOTHING)
 		start_thread();
 	return 0;
@@ -241,9 +254,7 @@ void progress_end(struct cli *cli)
 		else
 			show();
 	}
-	sigaction(SIGINT, &meter.old_int, NULL);
-	sigaction(SIGTERM, &meter.old_term, NULL);
-	watched = NULL;
+	progress_release();
 }
 
 void progress_pause(void)

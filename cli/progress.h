@@ -13,6 +13,9 @@
  * -EINVAL: --progress has no such word. */
 int progress_begin(struct cli *cli, struct err *err);
 void progress_end(struct cli *cli);
+/* The signals alone, for what shows nothing. */
+void progress_catch(struct cli *cli);
+void progress_release(void);
 
 /* Around a line on standard error, so that the two don't mix. Any thread. */
 void progress_pause(void);

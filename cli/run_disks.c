@@ -86,7 +86,9 @@ int run_snapshot_make(struct cli *cli, struct run_snapshot *from,
 			.warn_arg = cli,
 		};
 
-		r = vms_live_create(from->vms, &create, err);
+		r = progress_check(&cli->progress, err);
+		if (!r)
+			r = vms_live_create(from->vms, &create, err);
 		if (!r)
 			from->made++;
 	}

@@ -49,8 +49,10 @@ size_t segment_bytes(unsigned chunk_log2);
 /* IO_ALIGNMENT aligned; free() it. NULL with words. */
 void *segment_buffer(unsigned chunk_log2, struct err *err);
 
-/* -ECANCELED with words once the caller asked to stop. */
-int progress_check(const struct vms_progress *progress, struct err *err);
+/* 1: there is input, or its end. 0: not yet, after a moment or `most_ms`: ask
+ * again. -ECANCELED. */
+int progress_wait(const struct vms_progress *progress, int fd, int64_t most_ms,
+		  struct err *err);
 void progress_add(_Atomic uint64_t *counter, uint64_t n);
 
 /* Add [offset, offset + length), joined to the last where it touches it;

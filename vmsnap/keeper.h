@@ -20,11 +20,15 @@ struct vms_keeper;
 
 #define VMS_KEEPER_PATIENCE_MS 60000 /* for one that is just starting again */
 
+struct vms_progress;
+
 /* -ESRCH: none runs for that store. -ETIMEDOUT: it does not answer; neither is
- * any later question waited for longer than that. */
+ * any later question waited for longer than that, or than `progress` (NULL:
+ * none; it lives as long as the connection) allows. */
 int vms_keeper_open(struct vms_keeper **out, const char *home,
 		    const uint8_t store[VMS_STORE_ID_SIZE],
-		    uint64_t patience_ms, struct err *err);
+		    uint64_t patience_ms, const struct vms_progress *progress,
+		    struct err *err);
 void vms_keeper_close(struct vms_keeper *keeper); /* NULL is ignored */
 
 struct vms_keeper_start {
@@ -33,6 +37,7 @@ struct vms_keeper_start {
 	const char *location; /* of the store */
 	uint8_t store[VMS_STORE_ID_SIZE];
 	int passphrase; /* to be read to its end, the caller's; -1: none */
+	const struct vms_progress *progress; /* NULL: it is not stopped */
 };
 /* The one that runs, else a new one, which outlives this process. The errors of
  * vms_open(). */

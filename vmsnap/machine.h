@@ -114,7 +114,8 @@ int vms_home_find(const char *given, char home[PATH_MAX], struct err *err);
 /* 1 to 64 of letters, digits, '.', '_', '-'; no '.' or '-' in front. */
 int vms_machine_check_name(const char *name, struct err *err);
 
-/* Its directory with machine.json, durable; mode 0700. -EEXIST. */
+/* Its directory with machine.json, durable; mode 0700: its lock, as of
+ * vms_machine_hold(). -EEXIST. */
 int vms_machine_create(const char *home, const struct vms_machine *machine,
 		       struct err *err);
 /* -ENOENT; -EBADMSG: machine.json is damaged. */
@@ -151,19 +152,23 @@ struct vms_keeper;
 int vms_machine_base(const struct vms_machine *machine,
 		     struct image_base_info *out, struct err *err);
 
+struct vms_machine_start {
+	const char *agent;         /* the program */
+	struct vms_keeper *keeper; /* of what its images stand on; NULL: none */
+	int held; /* its lock, since before it was loaded; the caller's */
+	const struct vms_progress *progress; /* NULL: it is not stopped */
+};
 /*
  * Starts its agent, which outlives this process, and waits until the guest runs.
- * `agent`: the program. `keeper` (NULL: none) is one of what its images stand
- * on. -EBUSY: it runs, or another has its interface. -ENONET: its network is not
- * to be had. What the agent said is in `err`.
+ * -EBUSY: another has its interface. -ENONET: its network is not to be had.
+ * -ECANCELED: it was stopped, and no agent is left. What the agent said is in
+ * `err`.
  */
 int vms_machine_start(const char *home, const struct vms_machine *machine,
-		      const char *agent, struct vms_keeper *keeper,
-		      struct err *err);
+		      const struct vms_machine_start *how, struct err *err);
 /* The same, as this process: comes back only with an error. */
 int vms_machine_exec(const char *home, const struct vms_machine *machine,
-		     const char *agent, struct vms_keeper *keeper,
-		     struct err *err);
+		     const struct vms_machine_start *how, struct err *err);
 
 struct vms_machine_status {
 	/* The agent's word; without one "stopped", or "crashed": the agent or

@@ -191,8 +191,8 @@ int machine_lock(int directory, const char *name, struct err *err)
 		if (errno == EAGAIN || errno == EACCES)
 			return err_set(err, -EBUSY,
 				       "machine '%s' is running, or being "
-				       "removed: 'vmsnap ps' shows it, 'vmsnap "
-				       "stop %s' ends it",
+				       "started or removed: 'vmsnap ps' shows "
+				       "it, 'vmsnap stop %s' ends it",
 				       name, name);
 		return err_sys(err, -errno, "the lock of machine '%s'", name);
 	}
@@ -240,17 +240,35 @@ static int sync_directory(const char *path, struct err *err)
 	return 0;
 }
 
-static int fill(const char *path, const char *text, struct err *err)
+/* The lock with it: nobody else has it as long as it has no name. */
+static int fill(const char *path, const char *name, const char *text,
+		struct err *err)
 {
 	autofd int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	autofd int lock = -1;
 	int r;
 
 	if (fd < 0)
 		return err_sys(err, -errno, "'%s'", path);
 	r = write_file(fd, "machine.json", text, err);
-	if (!r && fsync(fd) < 0)
+	if (!r)
+		r = lock = machine_lock(fd, name, err);
+	if (r >= 0 && fsync(fd) < 0)
 		r = err_sys(err, -errno, "'%s'", path);
-	return r;
+	return r < 0 ? r : fd_steal(&lock);
+}
+
+/* Of what got no name. */
+static void remove_new(const char *new)
+{
+	static const char *const files[] = { "/machine.json", "/lock" };
+	char path[PATH_MAX];
+
+	for (size_t i = 0; i < ARRAY_SIZE(files); i++) {
+		if (!put_path(path, NULL, new, files[i]))
+			unlink(path);
+	}
+	rmdir(new);
 }
 
 /* Made under another name, which nobody lists, and moved to its own. */
@@ -258,6 +276,7 @@ static int create(const char *home, const struct vms_machine *machine,
 		  const char *text, struct err *err)
 {
 	char above[PATH_MAX], path[PATH_MAX], new[PATH_MAX];
+	autofd int lock = -1;
 	int r = put_path(above, err, home, "/machines");
 
 	if (!r)
@@ -271,9 +290,9 @@ static int create(const char *home, const struct vms_machine *machine,
 		return r;
 	if (!mkdtemp(new))
 		return err_sys(err, -errno, "'%s'", new);
-	r = fill(new, text, err);
+	r = lock = fill(new, machine->name, text, err);
 	/* An empty directory would be replaced by rename(): none is made. */
-	if (!r &&
+	if (r >= 0 &&
 	    renameat2(AT_FDCWD, new, AT_FDCWD, path, RENAME_NOREPLACE) < 0) {
 		r = -errno;
 		if (r == -EEXIST)
@@ -284,11 +303,11 @@ static int create(const char *home, const struct vms_machine *machine,
 		else
 			err_sys(err, r, "'%s'", path);
 	}
-	if (!r)
-		return sync_directory(above, err);
-	if (!put_path(path, NULL, new, "/machine.json"))
-		unlink(path);
-	rmdir(new);
+	if (r >= 0) {
+		r = sync_directory(above, err);
+		return r ? r : fd_steal(&lock);
+	}
+	remove_new(new);
 	return r;
 }
 

@@ -50,8 +50,7 @@ static const char *const fd_options[FD_COUNT] = {
 
 struct start {
 	const struct vms_machine *machine;
-	const char *agent;
-	struct vms_keeper *keeper; /* NULL: none is needed */
+	const struct vms_machine_start *how;
 	int directory;
 	int fds[FD_COUNT];      /* -1: none */
 	int log;                /* agent.log */
@@ -113,7 +112,7 @@ static void make_words(struct start *start)
 {
 	const struct vms_machine *machine = start->machine;
 
-	start->words[start->word_count++] = start->agent;
+	start->words[start->word_count++] = start->how->agent;
 	add(start, "--name", machine->name);
 	snprintf(start->memory, sizeof(start->memory), "%" PRIu64,
 		 machine->memory_bytes);
@@ -130,8 +129,8 @@ static void make_words(struct start *start)
 	add_disks(start);
 	if (machine->net.kind != VMS_NET_NONE)
 		add(start, "--net-mac", machine->net.mac);
-	if (start->keeper)
-		add(start, "--keeper", vms_keeper_agents(start->keeper));
+	if (start->how->keeper)
+		add(start, "--keeper", vms_keeper_agents(start->how->keeper));
 	if (start->net.mtu) {
 		snprintf(start->mtu, sizeof(start->mtu), "%u", start->net.mtu);
 		add(start, "--net-mtu", start->mtu);
@@ -231,6 +230,16 @@ static int start_servers(struct start *start, const char *home, struct err *err)
 	return r;
 }
 
+/* The agent's is the same lock: there is no moment without it. */
+static int take_lock(const struct start *start, struct err *err)
+{
+	int fd = fcntl(start->how->held, F_DUPFD_CLOEXEC, 0);
+
+	return fd < 0 ? err_sys(err, -errno, "the lock of machine '%s'",
+				start->machine->name)
+		      : fd;
+}
+
 static int open_all(struct start *start, const char *home, struct err *err)
 {
 	const char *name = start->machine->name;
@@ -238,13 +247,8 @@ static int open_all(struct start *start, const char *home, struct err *err)
 
 	if (!r)
 		r = start->directory = machine_open(home, name, err);
-	/* The lock first: all that follows is its holder's. */
 	if (r >= 0)
-		r = start->fds[FD_LOCK] =
-			machine_lock(start->directory, name, err);
-	/* Its own is the last but the lock that is removed of a machine. */
-	if (r >= 0 && faccessat(start->directory, "machine.json", F_OK, 0) < 0)
-		r = err_sys(err, -errno, "machine '%s': 'machine.json'", name);
+		r = start->fds[FD_LOCK] = take_lock(start, err);
 	if (r >= 0)
 		r = start->fds[FD_CONSOLE_LOG] =
 			open_file(start, "console.log", 0, err);
@@ -260,9 +264,9 @@ static int open_all(struct start *start, const char *home, struct err *err)
 		r = make_file(start, "agent.pid", err);
 	if (r >= 0)
 		r = make_file(start, "agent.start", err);
-	if (r >= 0 && start->keeper)
+	if (r >= 0 && start->how->keeper)
 		r = start->fds[FD_GRANTS] =
-			machine_grants(start->machine, start->keeper, err);
+			machine_grants(start->machine, start->how->keeper, err);
 	if (r >= 0)
 		r = machine_user(start->directory, &start->user_number, err);
 	if (r >= 0 && machine_limits_any(&start->machine->limits))
@@ -321,7 +325,7 @@ static bool join_group(const struct start *start)
 
 static void exec_agent(const struct start *start)
 {
-	execv(start->agent, (char *const *)(uintptr_t)start->words);
+	execv(start->how->agent, (char *const *)(uintptr_t)start->words);
 }
 
 /* Async-signal-safe calls only. */
@@ -414,7 +418,12 @@ static int wait_ready(const struct start *start, int ready, pid_t child,
 {
 	char byte;
 	ssize_t n;
+	int r = 0;
 
+	while (!r)
+		r = progress_wait(start->how->progress, ready, INT32_MAX, err);
+	if (r < 0)
+		return r;
 	do
 		n = read(ready, &byte, 1);
 	while (n < 0 && errno == EINTR);
@@ -434,7 +443,8 @@ static int start_child(struct start *start, struct err *err)
 	make_words(start);
 	child = fork();
 	if (child < 0)
-		return err_sys(err, -errno, "can't start '%s'", start->agent);
+		return err_sys(err, -errno, "can't start '%s'",
+			       start->how->agent);
 	if (!child)
 		run_child(start);
 	close(ends[1]);
@@ -442,10 +452,11 @@ static int start_child(struct start *start, struct err *err)
 	r = write_pid(start, child, err);
 	if (!r) {
 		r = wait_ready(start, ready, child, err);
-		if (r)
-			return r;
-		r = machine_net_await(&start->net, err);
+		if (r && r != -ECANCELED)
+			return r; /* it has ended */
 	}
+	if (!r)
+		r = machine_net_await(&start->net, err);
 	if (r) {
 		kill(child, SIGKILL);
 		waitpid(child, NULL, 0);
@@ -454,12 +465,11 @@ static int start_child(struct start *start, struct err *err)
 }
 
 static int begin(struct start *start, const char *home,
-		 const struct vms_machine *machine, const char *agent,
-		 struct vms_keeper *keeper, struct err *err)
+		 const struct vms_machine *machine,
+		 const struct vms_machine_start *how, struct err *err)
 {
 	*start = (struct start){ .machine = machine,
-				 .agent = agent,
-				 .keeper = keeper,
+				 .how = how,
 				 .directory = -1,
 				 .group = -1,
 				 .log = -1,
@@ -470,11 +480,10 @@ static int begin(struct start *start, const char *home,
 }
 
 int vms_machine_start(const char *home, const struct vms_machine *machine,
-		      const char *agent, struct vms_keeper *keeper,
-		      struct err *err)
+		      const struct vms_machine_start *how, struct err *err)
 {
 	struct start start;
-	int r = begin(&start, home, machine, agent, keeper, err);
+	int r = begin(&start, home, machine, how, err);
 
 	if (!r)
 		r = start_child(&start, err);
@@ -483,22 +492,23 @@ int vms_machine_start(const char *home, const struct vms_machine *machine,
 }
 
 int vms_machine_exec(const char *home, const struct vms_machine *machine,
-		     const char *agent, struct vms_keeper *keeper,
-		     struct err *err)
+		     const struct vms_machine_start *how, struct err *err)
 {
 	struct start start;
-	int r = begin(&start, home, machine, agent, keeper, err);
+	int r = begin(&start, home, machine, how, err);
 
 	if (!r)
 		r = machine_net_await(&start.net, err);
 	if (!r)
 		r = write_pid(&start, getpid(), err);
+	if (!r)
+		r = progress_check(how->progress, err);
 	if (!r) {
 		make_words(&start);
 		start.words[start.word_count++] = "--foreground";
 		if (join_group(&start) && place_fds(&start))
 			exec_agent(&start);
-		r = err_sys(err, -errno, "can't start '%s'", agent);
+		r = err_sys(err, -errno, "can't start '%s'", how->agent);
 	}
 	start_release(&start, true);
 	return r;

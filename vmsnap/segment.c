@@ -2,9 +2,12 @@
 /* The small things that every pass over a volume needs: segments, progress,
  * byte ranges. */
 #include <errno.h>
+#include <poll.h>
 #include <string.h>
 
 #include "vmsnap/engine.h"
+
+#define STOP_LOOK_MS 100 /* a signal may come just before a wait */
 
 unsigned segment_chunks(unsigned chunk_log2)
 {
@@ -41,6 +44,20 @@ int progress_check(const struct vms_progress *progress, struct err *err)
 	    atomic_load_explicit(&progress->stop, memory_order_relaxed))
 		return err_set(err, -ECANCELED, "stopped on request");
 	return 0;
+}
+
+int progress_wait(const struct vms_progress *progress, int fd, int64_t most_ms,
+		  struct err *err)
+{
+	struct pollfd look = { .fd = fd, .events = POLLIN };
+	int64_t some = most_ms < STOP_LOOK_MS ? most_ms : STOP_LOOK_MS;
+	int r = poll(&look, 1, some > 0 ? (int)some : 0);
+
+	if (r > 0)
+		return 1;
+	if (r < 0 && errno != EINTR)
+		return err_sys(err, -errno, "poll");
+	return progress_check(progress, err);
 }
 
 void progress_add(_Atomic uint64_t *counter, uint64_t n)

@@ -15,7 +15,7 @@ enum target_kind {
 struct target {
 	struct vs_io *io;
 	enum target_kind kind;
-	int file; /* a stream: the plain descriptor */
+	int file;     /* a stream: the plain descriptor */
 	int replaced; /* the old file of that name, so that nobody writes it */
 	char *path;
 	char *partial; /* a file: where it is written until it is whole */

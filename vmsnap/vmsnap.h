@@ -31,6 +31,8 @@ struct vms_progress {
 	_Atomic uint64_t stored_bytes;
 	_Atomic bool stop;
 };
+/* -ECANCELED with words once the caller asked to stop. NULL: never. */
+int progress_check(const struct vms_progress *progress, struct err *err);
 
 struct vms_options {
 	const char *location; /* a directory; ssh://, s3://, rados:// are

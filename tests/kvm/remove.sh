@@ -68,3 +68,50 @@ errs "the pins of machine 'web' stay"
 mv elsewhere store
 [ -z "$(ls -A home/machines)" ] || fail "left behind: $(ls -A home/machines)"
 [ "$(pins web)" = 2 ] || fail "pins: $(vmsnap list --pins)"
+
+# Somebody removes it while run asks for the passphrase, and makes another of
+# that name: what is started is what was read.
+vmsnap run -q web --from two --kernel "$guest" --memory 16M
+until_true log_has web '^pass 0'
+until_true ended web
+vmsnap keeper stop -q
+cat >ask <<'ASK'
+as_other() {
+	env -u VMSNAP_PASSPHRASE_COMMAND VMSNAP_PASSPHRASE="$SECRET" \
+		"$VMSNAP" "$@" >>other 2>&1
+	echo "$1: $?" >>other
+}
+as_other rm web
+as_other run web --kernel "$BUILD/tests/kvm/idle.elf" --memory 4M --net none
+echo "$SECRET"
+ASK
+unset VMSNAP_PASSPHRASE
+VMSNAP_PASSPHRASE_COMMAND="sh ask" expect 0 vmsnap run web
+export VMSNAP_PASSPHRASE=$SECRET
+grep -qx 'rm: 5' other || fail "it was removed: $(cat other)"
+grep -qx 'run: 1' other || fail "another was made: $(cat other)"
+until_true ended web
+[ "$(grep -c '^pass 0' home/machines/web/console.log)" = 2 ] || fail "it did not run"
+expect 0 vmsnap rm web
+
+# A run that is interrupted leaves nothing of a new machine: here it waits for a
+# keeper that does not answer.
+vmsnap run -q web --from two --kernel "$BUILD/tests/kvm/idle.elf" --memory 16M
+server=$(vmsnap keeper status --json | jq -r .keepers[0].process)
+kill -STOP "$server"
+has_pins() { [ "$(pins late)" = 2 ]; }
+for signal in INT TERM; do
+	status=0
+	env --default-signal=INT,TERM "$VMSNAP" run late --from two \
+		--kernel "$guest" --memory 16M >out 2>err &
+	late=$!
+	until_true has_pins
+	kill -$signal "$late"
+	wait "$late" || status=$?
+	[ "$status" = $((128 + $(kill -l $signal))) ] || fail "$signal: status $status"
+	errs "stopped by SIG$signal"
+	[ ! -e home/machines/late ] || fail "left behind: $(ls home/machines/late)"
+	[ "$(pins late)" = 0 ] || fail "pins are left: $(vmsnap list --pins)"
+done
+kill -CONT "$server"
+expect 0 vmsnap rm --force web

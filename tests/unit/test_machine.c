@@ -258,6 +258,29 @@ static void expect_state(const char *name, const char *state)
 	assert_false(status.alive);
 }
 
+static void create(const struct vms_machine *machine)
+{
+	int held = vms_machine_create(home, machine, NULL);
+
+	assert_true(held >= 0);
+	close(held);
+}
+
+/* With a lock of its own. */
+static int start(const struct vms_machine *machine, const char *agent,
+		 struct err *err)
+{
+	int held = vms_machine_hold(home, machine->name, err);
+	const struct vms_machine_start how = { .agent = agent, .held = held };
+	int r = held;
+
+	if (held >= 0) {
+		r = vms_machine_start(home, machine, &how, err);
+		close(held);
+	}
+	return r;
+}
+
 static void test_life_of_a_directory(void **state)
 {
 	struct vms_machine_names names;
@@ -270,7 +293,7 @@ static void test_life_of_a_directory(void **state)
 	assert_int_equal(vms_machine_list(home, &names, NULL), 0);
 	assert_int_equal(names.count, 0);
 	example(&machine, "web");
-	assert_int_equal(vms_machine_create(home, &machine, NULL), 0);
+	create(&machine);
 	assert_int_equal(vms_machine_create(home, &machine, &err), -EEXIST);
 	assert_non_null(strstr(err.text, "vmsnap run web"));
 	assert_int_equal(machine_path(home, "web", "", path, NULL), 0);
@@ -293,7 +316,7 @@ static void test_life_of_a_directory(void **state)
 			 -EBADMSG);
 	put_file("web", "machine.json", GOOD);
 	snprintf(machine.name, sizeof(machine.name), "db");
-	assert_int_equal(vms_machine_create(home, &machine, NULL), 0);
+	create(&machine);
 	assert_int_equal(vms_machine_list(home, &names, NULL), 0);
 	assert_int_equal(names.count, 2);
 	assert_string_equal(names.names[0], "db");
@@ -314,7 +337,7 @@ static void test_lock(void **state)
 
 	(void)state;
 	example(&machine, "locked");
-	assert_int_equal(vms_machine_create(home, &machine, NULL), 0);
+	create(&machine);
 	directory = machine_open(home, "locked", NULL);
 	assert_int_equal(machine_is_locked(directory, NULL), 0);
 	lock = machine_lock(directory, "locked", NULL);
@@ -343,7 +366,7 @@ static void test_lock(void **state)
 /* Who removes a machine holds it: nobody starts it meanwhile, or removes it. */
 static void test_removal_is_held(void **state)
 {
-	struct vms_machine machine;
+	struct vms_machine machine, loaded;
 	char path[PATH_MAX];
 	struct stat st;
 	struct err err;
@@ -353,13 +376,11 @@ static void test_removal_is_held(void **state)
 	assert_int_equal(vms_machine_hold(home, "held", NULL), -ENOENT);
 	example(&machine, "held");
 	machine.net = (struct vms_machine_net){ .kind = VMS_NET_NONE };
-	assert_int_equal(vms_machine_create(home, &machine, NULL), 0);
+	create(&machine);
 	held = vms_machine_hold(home, "held", NULL);
 	assert_true(held >= 0);
-	assert_int_equal(
-		vms_machine_start(home, &machine, "/bin/false", NULL, &err),
-		-EBUSY);
-	assert_non_null(strstr(err.text, "being removed"));
+	assert_int_equal(start(&machine, "/bin/false", &err), -EBUSY);
+	assert_non_null(strstr(err.text, "started or removed"));
 	assert_int_equal(vms_machine_hold(home, "held", NULL), -EBUSY);
 	assert_int_equal(vms_machine_remove(home, "held", NULL), -EBUSY);
 	assert_int_equal(vms_machine_remove_held(home, "held", NULL), 0);
@@ -368,16 +389,44 @@ static void test_removal_is_held(void **state)
 	assert_int_equal(stat(path, &st), -1);
 
 	/* Of one that lost its description in between nothing is started. */
-	assert_int_equal(vms_machine_create(home, &machine, NULL), 0);
+	create(&machine);
 	assert_int_equal(machine_path(home, "held", "machine.json", path, NULL),
 			 0);
 	assert_int_equal(unlink(path), 0);
-	assert_int_equal(
-		vms_machine_start(home, &machine, "/bin/false", NULL, &err),
-		-ENOENT);
-	assert_int_equal(machine_path(home, "held", "end.json", path, NULL), 0);
-	assert_int_equal(stat(path, &st), -1);
+	assert_int_equal(vms_machine_load(home, "held", &loaded, NULL),
+			 -EBADMSG);
 	assert_int_equal(vms_machine_remove(home, "held", NULL), 0);
+	vms_machine_release(&machine);
+}
+
+/* One that is asked to stop does not wait for its agent, and leaves none. */
+static void test_stopped_start(void **state)
+{
+	struct vms_progress progress = { .stop = true };
+	struct vms_machine_start how = { .progress = &progress };
+	struct vms_machine machine;
+	char agent[128];
+	struct err err;
+	int fd;
+
+	(void)state;
+	example(&machine, "slow");
+	machine.net = (struct vms_machine_net){ .kind = VMS_NET_NONE };
+	snprintf(agent, sizeof(agent), "%s/slow", home);
+	fd = open(agent, O_WRONLY | O_CREAT | O_CLOEXEC, 0700);
+	assert_true(fd >= 0);
+	assert_true(dprintf(fd, "#!/bin/sh\nexec sleep 1000\n") > 0);
+	close(fd);
+	how.agent = agent;
+	how.held = vms_machine_create(home, &machine, &err);
+	assert_true(how.held >= 0);
+	/* It is held since before it had its name. */
+	assert_int_equal(vms_machine_remove(home, "slow", &err), -EBUSY);
+	assert_int_equal(vms_machine_start(home, &machine, &how, &err),
+			 -ECANCELED);
+	close(how.held);
+	assert_int_equal(wait(NULL), -1);
+	assert_int_equal(vms_machine_remove(home, "slow", &err), 0);
 	vms_machine_release(&machine);
 }
 
@@ -393,10 +442,8 @@ static void test_failed_start(void **state)
 	example(&machine, "broken");
 	/* passt is not for unit tests: its port may be another's. */
 	machine.net = (struct vms_machine_net){ .kind = VMS_NET_NONE };
-	assert_int_equal(vms_machine_create(home, &machine, NULL), 0);
-	assert_int_equal(
-		vms_machine_start(home, &machine, "/nonexistent", NULL, &err),
-		-EIO);
+	create(&machine);
+	assert_int_equal(start(&machine, "/nonexistent", &err), -EIO);
 	assert_non_null(strstr(err.text, "can't be started"));
 	snprintf(agent, sizeof(agent), "%s/agent", home);
 	fd = open(agent, O_WRONLY | O_CREAT | O_CLOEXEC, 0700);
@@ -405,8 +452,7 @@ static void test_failed_start(void **state)
 				"echo 'kvm-agent: no KVM\x1b[2J here' >&2\n"
 				"exit 6\n") > 0);
 	close(fd);
-	assert_int_equal(vms_machine_start(home, &machine, agent, NULL, &err),
-			 -EOPNOTSUPP);
+	assert_int_equal(start(&machine, agent, &err), -EOPNOTSUPP);
 	assert_string_equal(err.text, "no KVM\\x1b[2J here");
 	expect_state("broken", "crashed");
 	/* One that is ready, and holds its lock for as long as it lives. */
@@ -417,10 +463,8 @@ static void test_failed_start(void **state)
 			    "eval \"echo >&$2; exec $2>&-\"\n"
 			    "exec sleep 1000\n") > 0);
 	close(fd);
-	assert_int_equal(vms_machine_start(home, &machine, agent, NULL, &err),
-			 0);
-	assert_int_equal(vms_machine_start(home, &machine, agent, NULL, &err),
-			 -EBUSY);
+	assert_int_equal(start(&machine, agent, &err), 0);
+	assert_int_equal(start(&machine, agent, &err), -EBUSY);
 	assert_int_equal(vms_machine_kill(home, "broken", &err), 0);
 	assert_int_equal(vms_machine_wait(home, "broken", 20000, &err), 0);
 	while (wait(NULL) > 0)
@@ -439,6 +483,7 @@ int main(void)
 		cmocka_unit_test(test_life_of_a_directory),
 		cmocka_unit_test(test_lock),
 		cmocka_unit_test(test_removal_is_held),
+		cmocka_unit_test(test_stopped_start),
 		cmocka_unit_test(test_failed_start),
 	};
 

@@ -2,7 +2,6 @@
 /* The engine at a keeper's control socket: one question, one answer. */
 #include <errno.h>
 #include <fcntl.h>
-#include <poll.h>
 #include <string.h>
 #include <time.h>
 
@@ -12,6 +11,7 @@
 struct vms_keeper {
 	int directory, fd;
 	uint64_t patience_ms;
+	const struct vms_progress *progress;
 	uint8_t store[VMS_STORE_ID_SIZE];
 	char agents[PATH_MAX];
 };
@@ -30,14 +30,11 @@ static int wait_reply(struct vms_keeper *keeper, struct err *err)
 
 	for (;;) {
 		int64_t left = (end - time_monotonic_ns()) / 1000000;
-		struct pollfd fd = { .fd = keeper->fd, .events = POLLIN };
-		int r = left > 0 ? poll(&fd, 1, (int)left) : 0;
+		int r = progress_wait(keeper->progress, keeper->fd, left, err);
 
-		if (r > 0)
-			return 0;
-		if (r < 0 && errno != EINTR)
-			return err_sys(err, -errno, "the keeper's socket");
-		if (!r)
+		if (r)
+			return r < 0 ? r : 0;
+		if (left <= 0)
 			return no_answer(err);
 	}
 }
@@ -50,7 +47,7 @@ static int ask(struct vms_keeper *keeper, const struct keeper_message *request,
 
 	if (!r)
 		r = wait_reply(keeper, err);
-	if (r == -ETIMEDOUT)
+	if (r == -ETIMEDOUT || r == -ECANCELED)
 		return r;
 	if (r || keeper_receive(keeper->fd, &packet) != 1)
 		return err_set(err, -ECONNRESET, "the keeper has ended");
@@ -79,7 +76,8 @@ static bool is_nobody(int r)
 
 int vms_keeper_open(struct vms_keeper **out, const char *home,
 		    const uint8_t store[VMS_STORE_ID_SIZE],
-		    uint64_t patience_ms, struct err *err)
+		    uint64_t patience_ms, const struct vms_progress *progress,
+		    struct err *err)
 {
 	struct vms_keeper *keeper = NULL;
 	int r = alloc_array(&keeper, 1, sizeof(*keeper), err);
@@ -88,6 +86,7 @@ int vms_keeper_open(struct vms_keeper **out, const char *home,
 		return r;
 	keeper->fd = -1;
 	keeper->patience_ms = patience_ms;
+	keeper->progress = progress;
 	memcpy(keeper->store, store, sizeof(keeper->store));
 	r = keeper_home_path(home, store, KEEPER_AGENTS, keeper->agents, err);
 	keeper->directory = r ? -1 : keeper_home_open(home, store, false, err);

@@ -119,14 +119,20 @@ static int take_line(char *line, struct err *err)
 	return err_set(err, (int)code, "%s", words + 1);
 }
 
-static int wait_ready(int fd, struct err *err)
+static int wait_ready(const struct start *start, int fd, struct err *err)
 {
 	char line[ERR_TEXT_MAX + 32] = "";
 	size_t size = 0;
 
 	while (size < sizeof(line) - 1 && !memchr(line, '\n', size)) {
-		ssize_t n = read(fd, line + size, sizeof(line) - 1 - size);
+		int r = progress_wait(start->how->progress, fd, INT32_MAX, err);
+		ssize_t n;
 
+		if (r < 0)
+			return r;
+		if (!r)
+			continue;
+		n = read(fd, line + size, sizeof(line) - 1 - size);
 		if (n < 0 && errno == EINTR)
 			continue;
 		if (n <= 0)
@@ -161,7 +167,7 @@ static int launch(struct start *start, struct err *err)
 	start->fds[FD_LOCK] = -1;
 	while (waitpid(child, NULL, 0) < 0 && errno == EINTR)
 		;
-	return wait_ready(ready, err);
+	return wait_ready(start, ready, err);
 }
 
 static int open_log(struct start *start, struct err *err)
@@ -206,7 +212,7 @@ static int open_it(struct vms_keeper **out, const struct vms_keeper_start *how,
 		   struct err *err)
 {
 	return vms_keeper_open(out, how->home, how->store,
-			       VMS_KEEPER_PATIENCE_MS, err);
+			       VMS_KEEPER_PATIENCE_MS, how->progress, err);
 }
 
 int vms_keeper_start(struct vms_keeper **out,
@@ -216,6 +222,9 @@ int vms_keeper_start(struct vms_keeper **out,
 	int r = -EBUSY;
 
 	for (unsigned tries = 0; r == -EBUSY && tries < TRIES; tries++) {
+		r = progress_check(how->progress, err);
+		if (r)
+			return r;
 		r = open_it(out, how, err);
 		if (r != -ESRCH)
 			return r;

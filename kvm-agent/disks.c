@@ -179,7 +179,7 @@ int disks_open(struct disks *disks, const char *path, enum disk_use use,
 		return err_set(err, -EINVAL, "more than %u disks",
 			       BOARD_DISKS_MAX);
 	if (!disks->io)
-		disks->io = io_new(err);
+		disks->io = io_new_waitless(err);
 	if (!disks->io)
 		return err_prefix(err, "disks");
 	r = open_one(disks, path, use, err);

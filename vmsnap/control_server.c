@@ -18,6 +18,7 @@
 
 #include "format/base/bytes.h"
 #include "format/base/socket.h"
+#include "format/base/thread.h"
 #include "vmsnap/control.h"
 #include "vmsnap/live.h"
 
@@ -236,19 +237,6 @@ static void *peer_main(void *arg)
 
 /* ---- all of them ---- */
 
-/* Signals are for the program's own threads. */
-static int make_thread(pthread_t *thread, void *(*run)(void *), void *arg)
-{
-	sigset_t all, old;
-	int r;
-
-	sigfillset(&all);
-	pthread_sigmask(SIG_SETMASK, &all, &old);
-	r = pthread_create(thread, NULL, run, arg);
-	pthread_sigmask(SIG_SETMASK, &old, NULL);
-	return -r;
-}
-
 static struct peer *free_peer(struct vms_control *control)
 {
 	for (unsigned i = 0; i < PEERS_MAX; i++) {
@@ -282,7 +270,7 @@ static void start_peer(struct vms_control *control, int fd)
 	peer->fd = fd;
 	peer->lines.used = peer->lines.taken = 0;
 	peer->state = PEER_RUNS;
-	if (make_thread(&peer->thread, peer_main, peer)) {
+	if (thread_make(&peer->thread, peer_main, peer)) {
 		peer->state = PEER_FREE;
 		close(fd);
 	}
@@ -346,7 +334,7 @@ static int start(struct vms_control *control, struct err *err)
 	if (fcntl(control->listener, F_SETFL, O_NONBLOCK) < 0)
 		r = -errno;
 	else
-		r = make_thread(&control->thread, accept_main, control);
+		r = thread_make(&control->thread, accept_main, control);
 	if (r)
 		control_unbind(live->path);
 	return r ? err_sys(err, r, "a thread for the control socket") : 0;

@@ -13,23 +13,44 @@
 #include "format/base/base.h"
 #include "format/base/bytes.h"
 
-struct vs_io *io_new(struct err *err)
+typedef struct vs_io *io_make(struct err *err);
+
+static struct vs_io *choose(io_make *without_rings, struct err *err)
 {
+	static const struct {
+		const char *name;
+		io_make *make;
+	} ways[] = {
+		{ "plain", io_new_plain },
+		{ "threads", io_new_threads },
+		{ "uring", io_new_uring },
+	};
 	const char *wanted = getenv("VMSNAP_IO");
 	struct vs_io *io;
 
-	if (wanted && !strcmp(wanted, "plain"))
-		return io_new_plain(err);
-	if (wanted && !strcmp(wanted, "uring"))
-		return io_new_uring(err);
+	for (size_t i = 0; wanted && i < ARRAY_SIZE(ways); i++) {
+		if (!strcmp(wanted, ways[i].name))
+			return ways[i].make(err);
+	}
 	if (wanted && *wanted) {
 		err_set(err, -EINVAL,
-			"VMSNAP_IO is '%s': must be 'uring' or 'plain'",
+			"VMSNAP_IO is '%s': must be 'uring', 'threads' or "
+			"'plain'",
 			wanted);
 		return NULL;
 	}
 	io = io_new_uring(NULL);
-	return io ? io : io_new_plain(err);
+	return io ? io : without_rings(err);
+}
+
+struct vs_io *io_new(struct err *err)
+{
+	return choose(io_new_plain, err);
+}
+
+struct vs_io *io_new_waitless(struct err *err)
+{
+	return choose(io_new_threads, err);
 }
 
 void io_free(struct vs_io *io)

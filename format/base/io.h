@@ -3,8 +3,9 @@
  * All input and output of format/ and vmsnap/ on files goes through struct
  * vs_io, so that a test can put a simulated disk under it that loses power.
  *
- * Three implementations: io_uring and plain (threads do blocking calls; for
- * hosts that forbid io_uring), both on the real kernel, and tests/sim/.
+ * Four implementations: io_uring and, for hosts that forbid it, plain (who
+ * submits waits) and threads (which do the waiting), all on the real kernel,
+ * and tests/sim/.
  *
  * A *file* is a small integer handle that belongs to the io it came from (on
  * the real ones a descriptor). All calls may be made from any thread; one
@@ -59,6 +60,8 @@ enum io_op {
 	IO_OP_SYNC, /* file data and metadata durable, device flushed */
 };
 
+struct io_queue;
+
 /*
  * One asynchronous request. The caller owns it and its buffer and leaves both
  * alone from submit until io_queue_reap() hands it back.
@@ -73,19 +76,19 @@ struct io_request {
 	ssize_t result;          /* bytes (may be short) or -errno */
 	bool more;               /* another follows at once: may be held until
 				    one without, a kick or a reap */
-	struct io_request *next; /* the queue's */
-	bool in_flight;          /* the queue's; submit asserts it is unset */
+	struct io_request *next; /* the queue's, as all below */
+	struct io_queue *queue;
+	bool in_flight; /* submit asserts it is unset */
 };
 
 struct vs_io;
-struct io_queue;
 
 /* Called for each name in a directory but "." and ".."; non-zero stops the
  * listing and becomes its result. */
 typedef int io_list_fn(void *arg, const char *name);
 
 struct vs_io_ops {
-	const char *name; /* "io_uring", "plain", "simulated" */
+	const char *name; /* "io_uring", "plain", "threads", "simulated" */
 
 	int (*open)(struct vs_io *io, const char *path, int flags,
 		    struct err *err);
@@ -185,13 +188,17 @@ struct io_queue {
 };
 
 /*
- * The best one that this host allows: io_uring, else plain. VMSNAP_IO=plain
- * or =uring in the environment forces one (=uring fails where it is
- * forbidden). NULL with words.
+ * The best one that this host allows: io_uring, else plain; of io_new_waitless,
+ * for a program whose threads may not wait for a device, else threads.
+ * VMSNAP_IO=plain, =threads or =uring in the environment forces one (=uring
+ * fails where it is forbidden). NULL with words.
  */
 struct vs_io *io_new(struct err *err);
+struct vs_io *io_new_waitless(struct err *err);
 struct vs_io *io_new_uring(struct err *err);
 struct vs_io *io_new_plain(struct err *err);
+/* Makes its threads now: THREAD_FILES. */
+struct vs_io *io_new_threads(struct err *err);
 void io_free(struct vs_io *io);
 
 /* Loops over the ops of the same name until all is read or written. */

@@ -95,6 +95,7 @@ static const struct vs_io_ops plain_ops = {
 	.queue_reap = plain_queue_reap,
 	.queue_fd = plain_queue_fd,
 	.queue_free = plain_queue_free,
+	.free = io_posix_free,
 };
 
 struct vs_io *io_new_plain(struct err *err)

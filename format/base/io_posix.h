@@ -13,12 +13,14 @@
 #define IO_QUEUE_DEPTH_MAX 4096
 
 struct io_posix_name;
+struct io_pool;
 
 struct io_posix {
 	struct vs_io io;
 	bool no_tmpfile;             /* a test: as if O_TMPFILE were unknown */
 	pthread_mutex_t lock;        /* guards `names` */
 	struct io_posix_name *names; /* of "unnamed" files that have one */
+	struct io_pool *pool;        /* of io_threads.c */
 };
 
 /* An io with these ops; freed by io_posix_free(). NULL with words. */
@@ -95,8 +97,7 @@ void io_posix_will_read(struct vs_io *io, int file, uint64_t offset,
 	.seek_data = io_posix_seek_data,                                       \
 	.is_cached = io_posix_is_cached,                                       \
 	.start_writeback = io_posix_start_writeback,                           \
-	.will_read = io_posix_will_read,                                       \
-	.free = io_posix_free
+	.will_read = io_posix_will_read
 /* clang-format on */
 
 #endif

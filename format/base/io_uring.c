@@ -366,6 +366,7 @@ static const struct vs_io_ops uring_ops = {
 	.queue_reap = uring_queue_reap,
 	.queue_fd = uring_queue_fd,
 	.queue_free = uring_queue_free,
+	.free = io_posix_free,
 };
 
 static int probe_ring(struct err *err)

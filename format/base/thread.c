@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "format/base/thread.h"
 
+#include <signal.h>
 #include <stddef.h>
 
 static thread_started_fn *listener;
@@ -14,4 +15,17 @@ void thread_begin(enum thread_kind kind)
 {
 	if (listener)
 		listener(kind);
+}
+
+int thread_make(pthread_t *thread, void *(*run)(void *), void *arg)
+{
+	sigset_t all, old;
+	int r;
+
+	sigfillset(&all);
+	sigdelset(&all, SIGSYS);
+	pthread_sigmask(SIG_SETMASK, &all, &old);
+	r = pthread_create(thread, NULL, run, arg);
+	pthread_sigmask(SIG_SETMASK, &old, NULL);
+	return -r;
 }

@@ -7,8 +7,10 @@
 #ifndef FORMAT_BASE_THREAD_H
 #define FORMAT_BASE_THREAD_H
 
+#include <pthread.h>
+
 enum thread_kind {
-	THREAD_IMAGE,  /* does an image's slow work: its files */
+	THREAD_FILES, /* an image's slow work; what io_threads.c reads, writes */
 	THREAD_KEEPER, /* talks to a keeper: its socket */
 };
 
@@ -19,5 +21,9 @@ typedef void thread_started_fn(enum thread_kind kind);
 void thread_on_start(thread_started_fn *fn);
 /* For the library: the calling thread has just begun. */
 void thread_begin(enum thread_kind kind);
+/* For the library: 0 or -errno. Signals are for the program's own threads, but
+ * for SIGSYS, which a thread has to answer for itself: a call that a sandbox
+ * refuses. */
+int thread_make(pthread_t *thread, void *(*run)(void *), void *arg);
 
 #endif

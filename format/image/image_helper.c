@@ -44,7 +44,7 @@ static void *helper_main(void *arg)
 	struct image *image = arg;
 	struct part *part;
 
-	thread_begin(THREAD_IMAGE);
+	thread_begin(THREAD_FILES);
 	image_lock(image);
 	for (;;) {
 		part = part_pop(&image->jobs);
@@ -64,26 +64,11 @@ static void *helper_main(void *arg)
 	return NULL;
 }
 
-/* Signals are for the program's own threads, but for what it has to answer for
- * itself: a call that a sandbox refuses. */
-static int make_thread(pthread_t *thread, void *(*run)(void *), void *arg)
-{
-	sigset_t all, old;
-	int r;
-
-	sigfillset(&all);
-	sigdelset(&all, SIGSYS);
-	pthread_sigmask(SIG_SETMASK, &all, &old);
-	r = pthread_create(thread, NULL, run, arg);
-	pthread_sigmask(SIG_SETMASK, &old, NULL);
-	return -r;
-}
-
 void helper_start(struct image *image)
 {
 	image_lock(image);
 	while (image->threads && image->slow_count < SLOW_THREADS &&
-	       make_thread(&image->slow_threads[image->slow_count], helper_main,
+	       thread_make(&image->slow_threads[image->slow_count], helper_main,
 			   image) == 0)
 		image->slow_count++;
 	image_unlock(image);
@@ -97,7 +82,7 @@ void part_to_helper(struct part *part)
 	if (!image->threads)
 		return;
 	if (!image->slow_idle && image->slow_count < SLOW_THREADS &&
-	    make_thread(&image->slow_threads[image->slow_count], helper_main,
+	    thread_make(&image->slow_threads[image->slow_count], helper_main,
 			image) == 0)
 		image->slow_count++;
 	/* None could be made: reap does it. */
@@ -178,7 +163,7 @@ static void *background_main(void *arg)
 {
 	struct image *image = arg;
 
-	thread_begin(THREAD_IMAGE);
+	thread_begin(THREAD_FILES);
 	image_lock(image);
 	for (;;) {
 		if (image->flushes.first)
@@ -200,7 +185,7 @@ void helper_wake_background(struct image *image)
 	if (!image->threads)
 		return;
 	if (!image->background_runs) {
-		if (make_thread(&image->background, background_main, image)) {
+		if (thread_make(&image->background, background_main, image)) {
 			image->threads = false;
 			return;
 		}

@@ -26,8 +26,8 @@
 static void library_thread(enum thread_kind kind)
 {
 	switch (kind) {
-	case THREAD_IMAGE:
-		sandbox_thread(SANDBOX_IMAGE);
+	case THREAD_FILES:
+		sandbox_thread(SANDBOX_FILES);
 		return;
 	case THREAD_KEEPER:
 		sandbox_thread(SANDBOX_KEEPER);

@@ -35,7 +35,7 @@ enum mark {
 	EVERY = 1,
 	VCPU = 2,
 	IO = 4,
-	FILES = 8, /* of an image */
+	FILES = 8, /* of a disk */
 	KEEPER = 16,
 	CONTROL = 32,
 	OPENING = 64, /* until the guest runs */
@@ -51,7 +51,7 @@ static const struct {
 			      EVERY | VCPU | IO | FILES | KEEPER | CONTROL },
 	[SANDBOX_VCPU] = { "vCPU", EVERY | VCPU },
 	[SANDBOX_IO] = { "I/O", EVERY | IO | FILES | KEEPER },
-	[SANDBOX_IMAGE] = { "image", EVERY | FILES },
+	[SANDBOX_FILES] = { "files", EVERY | FILES },
 	[SANDBOX_KEEPER] = { "keeper", EVERY | KEEPER },
 };
 

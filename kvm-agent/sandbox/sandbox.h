@@ -25,7 +25,7 @@ enum sandbox_kind {
 	SANDBOX_CONTROL,
 	SANDBOX_VCPU,
 	SANDBOX_IO,
-	SANDBOX_IMAGE,  /* an image's helpers */
+	SANDBOX_FILES,  /* an image's helpers; I/O where there is no ring */
 	SANDBOX_KEEPER, /* the keeper's client */
 	SANDBOX_KINDS,
 };

@@ -54,6 +54,11 @@ static inline int set_up_plain(void **state)
 	return set_up(state, io_new_plain);
 }
 
+static inline int set_up_threads(void **state)
+{
+	return set_up(state, io_new_threads);
+}
+
 static inline int set_up_named(void **state)
 {
 	return set_up(state, new_plain_named);

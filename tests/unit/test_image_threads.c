@@ -297,6 +297,7 @@ static void test_plain(void **state)
 {
 	(void)state;
 	mix(io_new_plain(&err));
+	mix(io_new_threads(&err));
 }
 
 /* ---- seals under way ---- */
@@ -499,6 +500,7 @@ static void test_descriptor(void **state)
 
 	(void)state;
 	look_at_descriptor(io_new_plain(&err));
+	look_at_descriptor(io_new_threads(&err));
 	if (!io) {
 		printf("no io_uring here: %s\n", err.text);
 		skip();

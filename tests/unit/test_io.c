@@ -384,6 +384,11 @@ static void test_choice(void **state)
 	assert_non_null(io);
 	assert_string_equal(io->ops->name, "plain");
 	io_free(io);
+	setenv("VMSNAP_IO", "threads", 1);
+	io = io_new(&err);
+	assert_non_null(io);
+	assert_string_equal(io->ops->name, "threads");
+	io_free(io);
 	setenv("VMSNAP_IO", "uring", 1);
 	io = io_new(&err);
 	assert_int_equal(!!io, !!uring);
@@ -398,6 +403,10 @@ static void test_choice(void **state)
 	io = io_new(&err);
 	assert_non_null(io);
 	assert_string_equal(io->ops->name, uring ? "io_uring" : "plain");
+	io_free(io);
+	io = io_new_waitless(&err);
+	assert_non_null(io);
+	assert_string_equal(io->ops->name, uring ? "io_uring" : "threads");
 	io_free(io);
 	io_free(uring);
 	io_free(NULL);

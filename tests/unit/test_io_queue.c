@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Queues of both implementations of vs_io on the real kernel. */
+/* Queues of the implementations of vs_io on the real kernel. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -294,6 +294,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		QUEUE_TESTS(uring),
 		QUEUE_TESTS(plain),
+		QUEUE_TESTS(threads),
 		IO_TEST(test_queue_forbidden, uring),
 	};
 

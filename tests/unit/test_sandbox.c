@@ -300,7 +300,7 @@ static void do_new_ring(void)
 
 #define BIT(kind) (1u << SANDBOX_##kind)
 #define EVERYBODY \
-	(BIT(CONTROL) | BIT(VCPU) | BIT(IO) | BIT(IMAGE) | BIT(KEEPER))
+	(BIT(CONTROL) | BIT(VCPU) | BIT(IO) | BIT(FILES) | BIT(KEEPER))
 
 static const struct {
 	const char *name;
@@ -308,15 +308,15 @@ static const struct {
 	unsigned kinds; /* that may */
 } some[] = {
 	{ "nothing", do_nothing, EVERYBODY },
-	{ "open", do_open, BIT(CONTROL) | BIT(IO) | BIT(IMAGE) },
-	{ "unlink", do_unlink, BIT(CONTROL) | BIT(IO) | BIT(IMAGE) },
+	{ "open", do_open, BIT(CONTROL) | BIT(IO) | BIT(FILES) },
+	{ "unlink", do_unlink, BIT(CONTROL) | BIT(IO) | BIT(FILES) },
 	{ "a Unix socket", do_unix, BIT(CONTROL) | BIT(IO) | BIT(KEEPER) },
 	{ "KVM_RUN", do_run, BIT(CONTROL) | BIT(VCPU) },
 	{ "KVM_SET_REGS", do_registers, BIT(CONTROL) },
 	{ "KVM_CREATE_VM", do_create_vm, BIT(CONTROL) },
 	{ "KVM_SIGNAL_MSI", do_interrupt, BIT(CONTROL) | BIT(VCPU) | BIT(IO) },
-	{ "io_uring_enter", do_ring, BIT(CONTROL) | BIT(IO) | BIT(IMAGE) },
-	{ "sysinfo", do_memory, BIT(CONTROL) | BIT(IO) | BIT(IMAGE) },
+	{ "io_uring_enter", do_ring, BIT(CONTROL) | BIT(IO) | BIT(FILES) },
+	{ "sysinfo", do_memory, BIT(CONTROL) | BIT(IO) | BIT(FILES) },
 	{ "a thread", do_thread, BIT(CONTROL) | BIT(IO) },
 	{ "accept", do_accept, BIT(CONTROL) | BIT(IO) },
 	{ "eventfd", do_eventfd, BIT(CONTROL) },

@@ -216,5 +216,9 @@ int cmd_image_rm(struct cli *cli, struct err *err)
 	}
 	if (r == 0)
 		r = vms_live_remove(image.vms, image.io, image.path, err);
+	if (r == 0 && cli_given(cli, OPT_JSON))
+		r = json_say(json_pack("{s:s, s:o}", "type", "image-removed",
+				       "file", json_text(image.path)),
+			     err);
 	return cli_image_close(&image, r, err);
 }

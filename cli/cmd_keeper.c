@@ -100,18 +100,6 @@ int cmd_keeper_status(struct cli *cli, struct err *err)
 
 /* ---- stop ---- */
 
-static int tell(const struct cli *cli, const char *what, const char *hex,
-		struct err *err)
-{
-	if (cli_given(cli, OPT_JSON))
-		return json_say(
-			json_pack("{s:s, s:s}", "type", what, "store", hex),
-			err);
-	if (cli_talks(cli))
-		say("keeper of store %.12s %s\n", hex, what + 7);
-	return 0;
-}
-
 static int ask_to_stop(const struct cli *cli, const char *home,
 		       const uint8_t store[VMS_STORE_ID_SIZE], struct err *err)
 {
@@ -137,7 +125,7 @@ static int ask_to_stop(const struct cli *cli, const char *home,
 }
 
 static int stop_one(const struct cli *cli, const char *home,
-		    const uint8_t store[VMS_STORE_ID_SIZE], unsigned *count,
+		    const uint8_t store[VMS_STORE_ID_SIZE], json_t *stopped,
 		    struct err *err)
 {
 	char hex[2 * VMS_STORE_ID_SIZE + 1];
@@ -153,27 +141,49 @@ static int stop_one(const struct cli *cli, const char *home,
 		return 0;
 	if (r)
 		return err_prefix(err, "keeper of store %.12s", hex);
-	(*count)++;
-	return tell(cli, "keeper-stopped", hex, err);
+	json_array_append_new(stopped, json_string(hex));
+	if (cli_talks(cli))
+		say("keeper of store %.12s stopped\n", hex);
+	return 0;
+}
+
+/* An empty one would be all of them. */
+static int check_id(const struct cli *cli, struct err *err)
+{
+	const char *id =
+		cli->options.argument_count ? cli->options.arguments[0] : NULL;
+
+	if (id && !*id)
+		return err_set(err, -EINVAL,
+			       "'' is no STOREID: 'vmsnap keeper status' shows "
+			       "them");
+	return 0;
 }
 
 int cmd_keeper_stop(struct cli *cli, struct err *err)
 {
 	struct vms_keeper_list list = { 0 };
+	json_t *stopped = json_array();
 	char home[PATH_MAX];
-	unsigned count = 0;
 	int r = cli_home(cli, home, err);
 
 	if (!r)
+		r = check_id(cli, err);
+	if (!r)
 		r = vms_keeper_list(home, &list, err);
 	for (size_t i = 0; !r && i < list.count; i++)
-		r = stop_one(cli, home, list.stores[i], &count, err);
+		r = stop_one(cli, home, list.stores[i], stopped, err);
 	vms_keeper_list_release(&list);
-	if (!r && !count && cli->options.argument_count)
+	if (!r && !json_array_size(stopped) && cli->options.argument_count)
 		r = err_set(err, -ENOENT,
 			    "no keeper runs for a store '%s': 'vmsnap keeper "
 			    "status' shows which",
 			    cli->options.arguments[0]);
+	if (!r && cli_given(cli, OPT_JSON))
+		r = json_say(json_pack("{s:s, s:O}", "type", "keepers-stopped",
+				       "stores", stopped),
+			     err);
+	json_decref(stopped);
 	return r;
 }
 
@@ -198,5 +208,11 @@ int cmd_keeper_start(struct cli *cli, struct err *err)
 		return r;
 	hex_encode(hex, vms_keeper_store(keeper), VMS_STORE_ID_SIZE);
 	vms_keeper_close(keeper);
-	return tell(cli, "keeper-started", hex, err);
+	if (cli_given(cli, OPT_JSON))
+		return json_say(json_pack("{s:s, s:s}", "type",
+					  "keeper-started", "store", hex),
+				err);
+	if (cli_talks(cli))
+		say("keeper of store %.12s started\n", hex);
+	return 0;
 }

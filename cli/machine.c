@@ -4,6 +4,7 @@
 
 #include <errno.h>
 
+#include "cli/json.h"
 #include "cli/report.h"
 
 int cli_home(const struct cli *cli, char home[PATH_MAX], struct err *err)
@@ -20,17 +21,67 @@ static bool is_meant(const char *home, const char *name,
 			 fits(&status));
 }
 
-int cli_each_machine(struct cli *cli,
-		     bool (*fits)(const struct vms_machine_status *status),
-		     int (*run)(struct cli *cli, const char *home,
-				const char *name, struct err *err),
+/* One document for all, the one name's or a list. */
+static int tell_json(const struct cli *cli, const char *done, json_t *names,
+		     struct err *err)
+{
+	if (cli_given(cli, OPT_ALL) || cli->options.argument_count > 1)
+		return json_say(
+			json_pack("{s:s, s:O}", "type", done, "names", names),
+			err);
+	if (!json_array_size(names))
+		return 0;
+	return json_say(json_pack("{s:s, s:O}", "type", done, "name",
+				  json_array_get(names, 0)),
+			err);
+}
+
+static int run_one(struct cli *cli, const struct machine_verb *verb,
+		   const char *home, const char *name, json_t *names)
+{
+	struct err why = { 0 };
+	int r = verb->run(cli, home, name, &why);
+
+	if (r < 0) {
+		report_error(cli, &why);
+		return (int)status_of(r);
+	}
+	if (r == CLI_NOT_NEEDED)
+		return 0;
+	json_array_append_new(names, json_string(name));
+	if (cli_talks(cli))
+		say("machine '%s' %s\n", name, verb->done);
+	return 0;
+}
+
+static int run_each(struct cli *cli, const struct machine_verb *verb,
+		    const char *home, const struct vms_machine_names *names,
+		    json_t *done)
+{
+	const bool all = cli_given(cli, OPT_ALL);
+	size_t count = all ? names->count : cli->options.argument_count;
+	int first = 0;
+
+	for (size_t i = 0; i < count; i++) {
+		const char *name =
+			all ? names->names[i] : cli->options.arguments[i];
+		int r;
+
+		if (all && !is_meant(home, name, verb->fits))
+			continue;
+		r = run_one(cli, verb, home, name, done);
+		first = first ? first : r;
+	}
+	return first;
+}
+
+int cli_each_machine(struct cli *cli, const struct machine_verb *verb,
 		     struct err *err)
 {
 	struct vms_machine_names names = { 0 };
 	const bool all = cli_given(cli, OPT_ALL);
 	char home[PATH_MAX];
-	int worst = 0;
-	size_t count;
+	json_t *done;
 	int r = cli_home(cli, home, err);
 
 	if (!r && all == (cli->options.argument_count > 0))
@@ -40,20 +91,11 @@ int cli_each_machine(struct cli *cli,
 		r = vms_machine_list(home, &names, err);
 	if (r)
 		return r;
-	count = all ? names.count : cli->options.argument_count;
-	for (size_t i = 0; i < count; i++) {
-		const char *name =
-			all ? names.names[i] : cli->options.arguments[i];
-		struct err why = { 0 };
-
-		if (all && !is_meant(home, name, fits))
-			continue;
-		r = run(cli, home, name, &why);
-		if (!r)
-			continue;
-		report_error(cli, &why);
-		worst = worst ? worst : (int)status_of(r);
-	}
+	done = json_array();
+	r = run_each(cli, verb, home, &names, done);
+	if (cli_given(cli, OPT_JSON) && tell_json(cli, verb->done, done, err))
+		r = err->code;
+	json_decref(done);
 	vms_machine_names_release(&names);
-	return worst;
+	return r;
 }

@@ -338,12 +338,8 @@ int options_parse(struct options *out, int argc, char **argv, struct err *err)
 		return 0;
 	if (!out->verb)
 		return err_set(
-			err, -EINVAL,
-			"%s: 'vmsnap%s%s --help' lists "
-			"them",
-			!out->group                  ? "no verb given"
-			: !strcmp(out->group, "key") ? "what about the keys?"
-						     : "what about the image?",
+			err, -EINVAL, "%s: 'vmsnap%s%s --help' lists them",
+			out->group ? "which of its verbs?" : "no verb given",
 			out->group ? " " : "", out->group ? out->group : "");
 	return check_options(out, err);
 }

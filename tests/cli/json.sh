@@ -47,3 +47,17 @@ expect 0 vmsnap stats --json --histogram
 keys stats logical_bytes unique_bytes dedup_ratio by_ratio snapshots
 expect 0 vmsnap key list --json
 keys keys keys
+expect 0 vmsnap image create --json i.vsi --size 64K
+keys image file size_bytes
+expect 0 vmsnap image rm --json i.vsi
+keys image-removed file
+expect 0 vmsnap keeper status --json --home home
+keys keepers keepers
+expect 0 vmsnap keeper stop --json --home home
+keys keepers-stopped stores
+expect 0 vmsnap ps --json --home home
+keys machines machines
+for verb in pause resume stop rm; do
+	expect 0 vmsnap $verb --all --json --home home
+	holds "d['names'] == []"
+done

@@ -34,6 +34,10 @@ expect 2 vmsnap show
 expect 2 vmsnap show a b
 expect 2 vmsnap check --read-data 10%
 errs -- '--read-data=10%'
+expect 2 vmsnap keeper
+errs "^vmsnap: keeper: which of its verbs\?: 'vmsnap keeper --help'"
+# An empty variable is not all of them.
+expect 2 vmsnap keeper stop '' --home home
 expect 2 vmsnap diff vm
 expect 2 vmsnap backup vm
 expect 2 vmsnap verify

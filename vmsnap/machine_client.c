@@ -276,13 +276,14 @@ static int look(const char *home, const char *name, int directory,
 	out->cpus = machine.cpus;
 	out->memory_bytes = machine.memory_bytes;
 	vms_machine_release(&machine);
-	if (r == -EBADMSG || r == -EOPNOTSUPP) {
+	/* Its directory has gone. */
+	if (r == -ENOENT)
+		return err_set(err, r, "%s", why.text);
+	if (r) {
 		strcpy(out->state, "damaged");
 		memcpy(out->cause, why.text, sizeof(out->cause));
 		return 0;
 	}
-	if (r)
-		return err_set(err, r, "%s", why.text);
 	look_at_end(directory, name, out);
 	return 0;
 }

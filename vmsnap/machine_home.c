@@ -352,7 +352,8 @@ int vms_machine_load(const char *home, const char *name,
 	if (directory < 0)
 		return directory;
 	r = load(directory, name, out, err);
-	if (r == -ENOENT)
+	/* None, or what none of ours is: nobody wrote that for a machine. */
+	if (r == -ENOENT || r == -EFBIG || r == -ELOOP)
 		r = -EBADMSG;
 	if (r)
 		err_prefix(err, "machine '%s'", name);

@@ -47,6 +47,7 @@ static const char *const fd_options[FD_COUNT] = {
 };
 
 #define WORDS_MAX 128
+#define END_ROOM  8192
 
 struct start {
 	const struct vms_machine *machine;
@@ -240,6 +241,17 @@ static int take_lock(const struct start *start, struct err *err)
 		      : fd;
 }
 
+/* With room for its words: a disk that fills up must not make a crash of a
+ * machine that was shut down. Where that can't be had, it starts all the same. */
+static int open_end(const struct start *start, struct err *err)
+{
+	int fd = open_file(start, "end.json", O_TRUNC, err);
+
+	if (fd >= 0)
+		(void)!fallocate(fd, FALLOC_FL_KEEP_SIZE, 0, END_ROOM);
+	return fd;
+}
+
 static int open_all(struct start *start, const char *home, struct err *err)
 {
 	const char *name = start->machine->name;
@@ -253,8 +265,7 @@ static int open_all(struct start *start, const char *home, struct err *err)
 		r = start->fds[FD_CONSOLE_LOG] =
 			open_file(start, "console.log", 0, err);
 	if (r >= 0)
-		r = start->fds[FD_END] =
-			open_file(start, "end.json", O_TRUNC, err);
+		r = start->fds[FD_END] = open_end(start, err);
 	if (r >= 0)
 		r = start->log =
 			open_file(start, "agent.log", O_TRUNC | O_APPEND, err);

@@ -150,6 +150,9 @@ expect 0 vmsnap run -q web
 # One that does not answer is ended by force.
 kill -STOP "$(cat home/machines/web/agent.pid)"
 is_state web silent || fail "one that does not answer is not told"
+# It was not asked, and 90 s did not go by.
+expect 1 vmsnap stop web
+errs 'does not answer'
 # And has no room for more who would ask: they wait no longer for that.
 mkfifo full
 python3 - home/machines/web/control.sock >full <<-'PY' &
@@ -207,10 +210,35 @@ done
 [ "$(agents | wc -l)" -ge 4 ] || fail "agents that are not seen"
 expect 0 vmsnap pause --all
 [ "$(vmsnap ps | grep -c ' paused ')" = 4 ] || fail "not four paused"
+# What is so already is no failure, and of several there is one document.
+expect 0 vmsnap resume many3 many1 --json
+jq -es 'length == 1 and .[0].type == "resumed" and .[0].names == ["many3", "many1"]' out >/dev/null ||
+	fail "resume --json: $(cat out)"
+expect 0 vmsnap pause --all --json
+jq -es 'length == 1 and .[0].type == "paused" and .[0].names == ["many1", "many3"]' out >/dev/null ||
+	fail "pause --all --json: $(cat out)"
+expect 0 vmsnap resume --all
+expect 0 vmsnap resume --all --json
+jq -es 'length == 1 and .[0].names == []' out >/dev/null || fail "resume --all --json: $(cat out)"
+expect 4 vmsnap pause many2 nobody --json
+jq -es 'length == 1 and .[0].names == ["many2"]' out >/dev/null || fail "pause --json: $(cat out)"
+expect 0 vmsnap resume many2 --json
+jq -es 'length == 1 and .[0].type == "resumed" and .[0].name == "many2"' out >/dev/null ||
+	fail "resume --json: $(cat out)"
+expect 2 vmsnap stop many2 --timeout never
+errs '^vmsnap: stop: --timeout'
 expect 4 vmsnap pause nobody
 errs "no machine 'nobody'"
 expect 2 vmsnap pause
 expect 0 vmsnap stop --all --force
+# A description that can't be read, whatever is wrong with it, is shown, and goes.
+head -c 300000 /dev/zero >home/machines/many1/machine.json
+ln -sf /etc/passwd home/machines/many2/machine.json
+for n in 1 2; do
+	expect 0 vmsnap ps
+	says "^many$n +damaged "
+	expect 3 vmsnap run many$n
+done
 expect 0 vmsnap rm --all
 expect 0 vmsnap ps
 silent out

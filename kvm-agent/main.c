@@ -8,6 +8,7 @@
 #include <fcntl.h>
 #include <getopt.h>
 #include <inttypes.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
@@ -126,6 +127,16 @@ static const char help[] =
 static void say(const char *text)
 {
 	fprintf(stderr, "kvm-agent: %s\n", text);
+}
+
+/* While others wait for us: to a terminal that is full, as where nobody reads
+ * it, not at all. */
+static void say_now(const char *text)
+{
+	struct pollfd look = { STDERR_FILENO, POLLOUT, 0 };
+
+	if (poll(&look, 1, 0) != 0)
+		say(text);
 }
 
 static int status_of(int code)
@@ -440,7 +451,7 @@ static void told(struct machine_hooks *hooks, enum guest_event event)
 	/* It may say so for ever. */
 	if (event == GUEST_PANICKED && agent->panic_lines < LINES_MAX) {
 		agent->panic_lines++;
-		say("the guest's kernel has panicked");
+		say_now("the guest's kernel has panicked");
 	}
 }
 
@@ -459,14 +470,14 @@ static void befell(struct machine_hooks *hooks, const struct news_item *item)
 		 item->number == LINES_MAX
 			 ? "; no more of this device stands here"
 			 : "");
-	say(line);
+	say_now(line);
 }
 
 static void on_link(void *arg, bool up, const char *words)
 {
 	struct agent *agent = arg;
 
-	say(words);
+	say_now(words);
 	if (agent->service)
 		service_link(agent->service, up, words);
 }

@@ -13,36 +13,58 @@
 
 #include "cli/cli.h"
 #include "cli/machine.h"
+#include "cli/progress.h"
 #include "cli/report.h"
 
-#define DETACH 0x1d /* Ctrl-] */
+#define DETACH  0x1d /* Ctrl-] */
+#define LOOK_MS 500  /* a signal may come just before a wait */
 
 struct screen {
 	int socket;
+	const struct vms_progress *progress; /* a signal stops it */
 	bool raw; /* the terminal is to be put back */
 	struct termios before;
 	bool input_ended;
 };
 
-static void screen_raw(struct screen *screen)
+/* From here on a signal ends the loop: a raw terminal is put back first. */
+static void screen_raw(struct cli *cli, struct screen *screen)
 {
 	struct termios raw;
 
 	if (!isatty(STDIN_FILENO) ||
 	    tcgetattr(STDIN_FILENO, &screen->before) < 0)
 		return;
+	progress_catch(cli);
 	raw = screen->before;
 	cfmakeraw(&raw);
 	screen->raw = tcsetattr(STDIN_FILENO, TCSANOW, &raw) == 0;
+	if (!screen->raw)
+		progress_release();
 }
 
-static int write_all(int fd, const char *data, size_t size, struct err *err)
+static void screen_put_back(struct screen *screen)
+{
+	if (!screen->raw)
+		return;
+	tcsetattr(STDIN_FILENO, TCSANOW, &screen->before);
+	fputc('\n', stderr);
+	progress_release();
+}
+
+static int write_all(const struct screen *screen, int fd, const char *data,
+		     size_t size, struct err *err)
 {
 	while (size) {
 		ssize_t n = write(fd, data, size);
 
-		if (n < 0 && errno == EINTR)
+		if (n < 0 && errno == EINTR) {
+			int r = progress_check(screen->progress, err);
+
+			if (r)
+				return r;
 			continue;
+		}
 		if (n < 0)
 			return err_sys(err, -errno, "standard output");
 		data += n;
@@ -59,7 +81,7 @@ static int show(struct screen *screen, struct err *err)
 
 	if (n < 0)
 		return errno == EINTR ? 0 : 1;
-	return n ? write_all(STDOUT_FILENO, data, (size_t)n, err) : 1;
+	return n ? write_all(screen, STDOUT_FILENO, data, (size_t)n, err) : 1;
 }
 
 /* 1: detached. */
@@ -81,8 +103,10 @@ static int type(struct screen *screen)
 	while (done < size) {
 		n = send(screen->socket, data + done, size - done,
 			 MSG_NOSIGNAL);
-		if (n < 0 && errno != EINTR)
-			return 0; /* its end is seen at the other side */
+		/* Its end, and a signal, are seen elsewhere. */
+		if (n < 0 &&
+		    (errno != EINTR || progress_check(screen->progress, NULL)))
+			return 0;
 		done += n > 0 ? (size_t)n : 0;
 	}
 	return leave != NULL;
@@ -95,11 +119,12 @@ static int run(struct screen *screen, struct err *err)
 			{ screen->socket, POLLIN, 0 },
 			{ screen->input_ended ? -1 : STDIN_FILENO, POLLIN, 0 },
 		};
-		int r = 0;
+		int r;
 
-		if (poll(fds, 2, -1) < 0 && errno != EINTR)
+		if (poll(fds, 2, LOOK_MS) < 0 && errno != EINTR)
 			return err_sys(err, -errno, "poll");
-		if (fds[0].revents)
+		r = progress_check(screen->progress, err);
+		if (!r && fds[0].revents)
 			r = show(screen, err);
 		if (!r && fds[1].revents)
 			r = type(screen);
@@ -110,7 +135,7 @@ static int run(struct screen *screen, struct err *err)
 
 int cmd_console(struct cli *cli, struct err *err)
 {
-	struct screen screen = { 0 };
+	struct screen screen = { .progress = &cli->progress };
 	const char *name = cli->options.arguments[0];
 	char home[PATH_MAX];
 	int r = cli_home(cli, home, err);
@@ -120,14 +145,11 @@ int cmd_console(struct cli *cli, struct err *err)
 	screen.socket = vms_machine_console(home, name, err);
 	if (screen.socket < 0)
 		return screen.socket;
-	screen_raw(&screen);
+	screen_raw(cli, &screen);
 	if (screen.raw && cli_talks(cli))
 		fprintf(stderr, "console of '%s'; Ctrl-] leaves it\r\n", name);
 	r = run(&screen, err);
-	if (screen.raw) {
-		tcsetattr(STDIN_FILENO, TCSANOW, &screen.before);
-		fputc('\n', stderr);
-	}
+	screen_put_back(&screen);
 	close(screen.socket);
 	return r < 0 ? r : 0;
 }

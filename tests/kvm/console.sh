@@ -1,0 +1,53 @@
+#!/bin/bash
+# SPDX-License-Identifier: Apache-2.0
+# The console on a terminal: Ctrl-] and signals leave it as it was, and the
+# machine goes on; what was said before comes first.
+. "$TOP/tests/kvm/lib.sh"
+. "$TOP/tests/cli/lib.sh"
+
+export VMSNAP_HOME=$TMP/home
+trap 'vmsnap rm -q --force --all 2>/dev/null || :' EXIT
+log_has() { grep -q "$2" "home/machines/$1/console.log"; }
+
+# attach.py HOW COMMAND...: types or signals that once the guest's words are there.
+cat >attach.py <<'EOF'
+import os, pty, select, signal, sys, termios
+how, command = sys.argv[1], sys.argv[2:]
+pid, fd = pty.fork()
+if pid == 0:
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    os.execv(command[0], command)
+seen, done = b"", False
+before = termios.tcgetattr(fd)
+while True:
+    if not select.select([fd], [], [], 60)[0]:
+        sys.exit("nothing within a minute")
+    try:
+        got = os.read(fd, 4096)
+    except OSError:
+        break
+    if not got:
+        break
+    seen += got
+    if b"up" in seen and not done:
+        done = True
+        if termios.tcgetattr(fd)[3] & termios.ICANON:
+            sys.exit("the terminal is not raw")
+        if how == "leave":
+            os.write(fd, b"x\x1d")
+        else:
+            os.kill(pid, getattr(signal, how))
+status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+if termios.tcgetattr(fd)[:4] != before[:4]:
+    sys.exit("the terminal is not as it was")
+sys.exit(status if status >= 0 else 128 - status)
+EOF
+
+expect 0 vmsnap run -q web --kernel "$BUILD/tests/kvm/echo.elf" --memory 4M --net none
+until_true log_has web '^up'
+expect 0 python3 attach.py leave "$VMSNAP" console web
+until_true log_has web '^got 78'
+expect 143 python3 attach.py SIGTERM "$VMSNAP" console web
+expect 130 python3 attach.py SIGINT "$VMSNAP" console web
+expect 0 vmsnap ps
+says '^web +running'

@@ -30,17 +30,13 @@ static int open_store(struct cli *cli, struct vms **out, struct err *err)
 	return r;
 }
 
-static int name_disks(const char *home, const struct snapshot *snapshot,
-		      struct vms_machine *machine, struct err *err)
+/* The first `count` of its own images. */
+static int name_images(const char *home, size_t count,
+		       struct vms_machine *machine, struct err *err)
 {
 	int r = 0;
 
-	if (snapshot->volume_count > VMS_MACHINE_DISKS_MAX)
-		return err_set(err, -EINVAL,
-			       "the snapshot has %zu disks, a machine at most "
-			       "%u",
-			       snapshot->volume_count, VMS_MACHINE_DISKS_MAX);
-	for (size_t i = 0; !r && i < snapshot->volume_count; i++) {
+	for (size_t i = 0; !r && i < count; i++) {
 		struct vms_machine_disk *disk = &machine->disks[i];
 		char file[32];
 
@@ -49,8 +45,19 @@ static int name_disks(const char *home, const struct snapshot *snapshot,
 				     err);
 		disk->format = VMS_DISK_IMAGE;
 	}
-	machine->disk_count = snapshot->volume_count;
+	machine->disk_count = count;
 	return r;
+}
+
+static int name_disks(const char *home, const struct snapshot *snapshot,
+		      struct vms_machine *machine, struct err *err)
+{
+	if (snapshot->volume_count > VMS_MACHINE_DISKS_MAX)
+		return err_set(err, -EINVAL,
+			       "the snapshot has %zu disks, a machine at most "
+			       "%u",
+			       snapshot->volume_count, VMS_MACHINE_DISKS_MAX);
+	return name_images(home, snapshot->volume_count, machine, err);
 }
 
 int run_snapshot_find(struct cli *cli, const char *home,
@@ -181,6 +188,27 @@ static int open_pins(struct cli *cli, struct doomed *doomed, const char *name,
 	return 0;
 }
 
+/* What is no image any more goes with the directory; which pin it had is not
+ * known. */
+static int remove_image(struct cli *cli, struct vs_io *io, const char *path,
+			struct vms *vms, struct err *err)
+{
+	struct err why = { 0 };
+	int r = vms_live_remove(vms, io, path, &why);
+
+	if (!r || r == -ENOENT)
+		return 0;
+	if (r == -EBADMSG && cli_given(cli, OPT_FORCE)) {
+		report_warning(cli,
+			       "%s: its pin stays, if it had one ('vmsnap list "
+			       "--pins')",
+			       why.text);
+		return 0;
+	}
+	*err = why;
+	return r == -EBADMSG ? err_prefix(err, "--force removes it") : r;
+}
+
 static int remove_images(struct cli *cli, struct vs_io *io, const char *home,
 			 const struct vms_machine *machine, struct err *err)
 {
@@ -189,13 +217,34 @@ static int remove_images(struct cli *cli, struct vs_io *io, const char *home,
 
 	find_doomed(&doomed, io, home, machine);
 	r = open_pins(cli, &doomed, machine->name, err);
-	for (size_t i = 0; !r && i < doomed.count; i++) {
-		r = vms_live_remove(doomed.pinned[i] ? doomed.vms : NULL, io,
-				    doomed.paths[i], err);
-		if (r == -ENOENT)
-			r = 0;
-	}
+	for (size_t i = 0; !r && i < doomed.count; i++)
+		r = remove_image(cli, io, doomed.paths[i],
+				 doomed.pinned[i] ? doomed.vms : NULL, err);
 	vms_close(doomed.vms);
+	return r;
+}
+
+/* All that there may be: of one whose description can't be read. */
+static int name_all(const char *home, const char *name,
+		    struct vms_machine *machine, struct err *err)
+{
+	int r = alloc_array(&machine->disks, VMS_MACHINE_DISKS_MAX,
+			    sizeof(*machine->disks), err);
+
+	if (r)
+		return r;
+	snprintf(machine->name, sizeof(machine->name), "%s", name);
+	return name_images(home, VMS_MACHINE_DISKS_MAX, machine, err);
+}
+
+static int load_disks(const char *home, const char *name,
+		      struct vms_machine *machine, struct err *err)
+{
+	int r = vms_machine_load(home, name, machine, err);
+
+	/* Their names are known all the same. */
+	if (r == -EBADMSG || r == -EOPNOTSUPP)
+		r = name_all(home, name, machine, err);
 	return r;
 }
 
@@ -203,17 +252,14 @@ int run_disks_remove(struct cli *cli, const char *home, const char *name,
 		     struct err *err)
 {
 	struct vms_machine machine = { 0 };
-	struct vs_io *io;
-	int r = vms_machine_load(home, name, &machine, err);
+	struct vs_io *io = NULL;
+	int r = load_disks(home, name, &machine, err);
 
-	/* Which they are is not known. */
-	if (r == -EBADMSG || r == -EOPNOTSUPP)
-		return 0;
-	if (r)
-		return r;
-	io = io_new(err);
-	r = io ? remove_images(cli, io, home, &machine, err)
-	       : (err->code ? err->code : -EIO);
+	if (!r) {
+		io = io_new(err);
+		r = io ? remove_images(cli, io, home, &machine, err)
+		       : (err->code ? err->code : -EIO);
+	}
 	if (io)
 		io_free(io);
 	vms_machine_release(&machine);

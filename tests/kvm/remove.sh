@@ -69,6 +69,31 @@ mv elsewhere store
 [ -z "$(ls -A home/machines)" ] || fail "left behind: $(ls -A home/machines)"
 [ "$(pins web)" = 2 ] || fail "pins: $(vmsnap list --pins)"
 
+# An image that is one no more, as a crash of the host may leave it.
+vmsnap run -q web --from two --kernel "$guest" --memory 16M
+until_true log_has web '^pass 0'
+until_true ended web
+: >home/machines/web/disk0.vsi
+before=$(vmsnap list --pins | wc -l)
+expect 3 vmsnap rm web
+errs '--force removes it'
+whole web
+expect 0 vmsnap rm --force web
+errs "is not an image: its pin stays"
+[ -z "$(ls -A home/machines)" ] || fail "left behind: $(ls -A home/machines)"
+[ "$(vmsnap list --pins | wc -l)" = $((before - 1)) ] || fail "pins: $(vmsnap list --pins)"
+
+# Without a description its images are known by their names, and their pins go.
+vmsnap run -q web --from two --kernel "$guest" --memory 16M
+until_true log_has web '^pass 0'
+until_true ended web
+before=$(vmsnap list --pins | wc -l)
+echo '{' >home/machines/web/machine.json
+VMSNAP_PASSPHRASE=wrong expect 7 vmsnap rm web
+expect 0 vmsnap rm web
+[ -z "$(ls -A home/machines)" ] || fail "left behind: $(ls -A home/machines)"
+[ "$(vmsnap list --pins | wc -l)" = $((before - 2)) ] || fail "pins: $(vmsnap list --pins)"
+
 # Somebody removes it while run asks for the passphrase, and makes another of
 # that name: what is started is what was read.
 vmsnap run -q web --from two --kernel "$guest" --memory 16M

@@ -6,10 +6,15 @@
  * write, so no later flush may say that all is well. Holes are punched in
  * place, by the calling thread; where that can't be, zeros are written in
  * their stead, and a discard does nothing.
+ *
+ * A request may take several steps. An io that does each at once has no
+ * descriptor to tell that the next one is due: then there is one here.
  */
 #include <errno.h>
 #include <inttypes.h>
 #include <string.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
 
 #include "kvm-agent/virtio/disk.h"
 
@@ -24,12 +29,27 @@ struct disk_raw {
 	int sync_failed; /* -errno; for good */
 	bool no_holes;
 	uint8_t *zeros; /* made when it is needed first */
+	int event_fd;   /* -1: the queue has one */
+	bool shown;     /* it is readable */
 	struct disk_request *done, **last;
 };
 
 static struct disk_raw *of(struct disk *disk)
 {
 	return container_of(disk, struct disk_raw, disk);
+}
+
+/* A reap would give something, or take a step; or it would not. */
+static void show(struct disk_raw *raw, bool on)
+{
+	uint64_t count = 1;
+
+	if (raw->event_fd < 0 || raw->shown == on)
+		return;
+	if (on)
+		raw->shown = write(raw->event_fd, &count, sizeof(count)) > 0;
+	else
+		raw->shown = read(raw->event_fd, &count, sizeof(count)) < 0;
 }
 
 static void finish(struct disk_raw *raw, struct disk_request *request,
@@ -104,9 +124,9 @@ static void make_hole(struct disk_raw *raw, struct disk_request *request)
 	finish(raw, request, r == -EOPNOTSUPP ? 0 : r);
 }
 
-static void submit(struct disk *disk, struct disk_request *request)
+static void start(struct disk_raw *raw, struct disk_request *request)
 {
-	struct disk_raw *raw = of(disk);
+	const struct disk *disk = &raw->disk;
 
 	request->work.raw.done = 0;
 	if (disk->read_only && request->op != DISK_READ &&
@@ -130,6 +150,12 @@ static void submit(struct disk *disk, struct disk_request *request)
 		make_hole(raw, request);
 		break;
 	}
+}
+
+static void submit(struct disk *disk, struct disk_request *request)
+{
+	start(of(disk), request);
+	show(of(disk), true);
 }
 
 static void io_done(struct disk_raw *raw, struct disk_request *request)
@@ -168,10 +194,9 @@ static void reap_io(struct disk_raw *raw, unsigned min)
 		io_done(raw, done[i]->owner);
 }
 
-static unsigned reap(struct disk *disk, unsigned min,
-		     struct disk_request **done, unsigned max)
+static unsigned take_done(struct disk_raw *raw, unsigned min,
+			  struct disk_request **done, unsigned max)
 {
-	struct disk_raw *raw = of(disk);
 	unsigned count = 0;
 
 	reap_io(raw, 0);
@@ -188,9 +213,22 @@ static unsigned reap(struct disk *disk, unsigned min,
 	}
 }
 
+static unsigned reap(struct disk *disk, unsigned min,
+		     struct disk_request **done, unsigned max)
+{
+	struct disk_raw *raw = of(disk);
+	unsigned count = take_done(raw, min, done, max);
+
+	show(raw, raw->done || raw->queue->in_flight);
+	return count;
+}
+
 static int fd_of(struct disk *disk)
 {
-	return of(disk)->io->ops->queue_fd(of(disk)->queue);
+	struct disk_raw *raw = of(disk);
+
+	return raw->event_fd >= 0 ? raw->event_fd
+				  : raw->io->ops->queue_fd(raw->queue);
 }
 
 static void free_raw(struct disk *disk)
@@ -199,6 +237,7 @@ static void free_raw(struct disk *disk)
 
 	raw->io->ops->queue_free(raw->queue);
 	raw->io->ops->close(raw->io, raw->file);
+	autofd_run(&raw->event_fd);
 	free(raw->zeros);
 	free(raw);
 }
@@ -236,6 +275,20 @@ static int open_raw(struct vs_io *io, const char *path, bool read_only,
 	return file;
 }
 
+static int open_queue(struct disk_raw *raw, unsigned depth, struct err *err)
+{
+	raw->queue = raw->io->ops->queue_new(raw->io, depth, err);
+	if (!raw->queue)
+		return err_prefix(err, "a disk's queue");
+	if (raw->io->ops->queue_fd(raw->queue) >= 0)
+		return 0;
+	raw->event_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	if (raw->event_fd >= 0)
+		return 0;
+	raw->io->ops->queue_free(raw->queue);
+	return err_sys(err, -errno, "a disk's queue");
+}
+
 int disk_raw_new(struct disk **out, struct vs_io *io, const char *path,
 		 bool read_only, unsigned depth, struct err *err)
 {
@@ -247,13 +300,12 @@ int disk_raw_new(struct disk **out, struct vs_io *io, const char *path,
 		return r;
 	raw->io = io;
 	raw->last = &raw->done;
+	raw->event_fd = -1;
 	raw->file = r = open_raw(io, path, read_only, &size, err);
 	if (r >= 0) {
-		raw->queue = io->ops->queue_new(io, depth, err);
-		if (!raw->queue) {
-			r = err_prefix(err, "a disk's queue");
+		r = open_queue(raw, depth, err);
+		if (r < 0)
 			io->ops->close(io, raw->file);
-		}
 	}
 	if (r < 0) {
 		free(raw);

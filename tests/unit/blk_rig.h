@@ -109,6 +109,7 @@ enum behind {
 	BEHIND_IMAGE,
 	BEHIND_IMAGE_PLAIN,
 	BEHIND_RAW_NO_HOLES, /* a file system without them */
+	BEHIND_RAW_PLAIN_NO_HOLES,
 };
 
 struct rig {
@@ -169,7 +170,9 @@ static inline void open_image(struct rig *rig, struct disk **disk)
 static inline struct disk *open_disk(struct rig *rig, enum behind behind,
 				     bool read_only)
 {
-	bool plain = behind == BEHIND_RAW_PLAIN || behind == BEHIND_IMAGE_PLAIN;
+	bool plain = behind == BEHIND_RAW_PLAIN ||
+		     behind == BEHIND_IMAGE_PLAIN ||
+		     behind == BEHIND_RAW_PLAIN_NO_HOLES;
 	struct disk *disk = &rig->fake.disk;
 
 	if (behind == BEHIND_FAKE) {
@@ -182,7 +185,8 @@ static inline struct disk *open_disk(struct rig *rig, enum behind behind,
 	snprintf(rig->path, sizeof(rig->path), "%s/disk", rig->folder);
 	rig->io = plain ? io_new_plain(&err) : io_new(&err);
 	assert_non_null(rig->io);
-	if (behind == BEHIND_RAW_NO_HOLES) {
+	if (behind == BEHIND_RAW_NO_HOLES ||
+	    behind == BEHIND_RAW_PLAIN_NO_HOLES) {
 		rig->ops = *rig->io->ops;
 		rig->ops.punch = no_holes;
 		rig->io->ops = &rig->ops;

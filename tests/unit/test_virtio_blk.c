@@ -81,8 +81,8 @@ static void one_step(struct rig *rig, uint8_t *model)
 static void test_model(void **state)
 {
 	(void)state;
-	for (enum behind behind = BEHIND_RAW; behind <= BEHIND_RAW_NO_HOLES;
-	     behind++) {
+	for (enum behind behind = BEHIND_RAW;
+	     behind <= BEHIND_RAW_PLAIN_NO_HOLES; behind++) {
 		struct rig *rig = start(behind);
 		uint8_t *model = test_calloc(1, SIZE);
 
@@ -110,6 +110,23 @@ static void test_discard(void **state)
 		assert_true(bytes_are_zero(data_at(rig, 4096), 32768));
 		assert_int_equal(*data_at(rig, 4095), 'd');
 		assert_int_equal(*data_at(rig, 4096 + 32768), 'd');
+		finish(rig);
+	}
+}
+
+/* More than the disk writes at once: nobody else asks it for anything. */
+static void test_many_zeros(void **state)
+{
+	(void)state;
+	for (enum behind behind = BEHIND_RAW;
+	     behind <= BEHIND_RAW_PLAIN_NO_HOLES; behind++) {
+		struct rig *rig = start(behind);
+
+		memset(data_at(rig, 0), 'd', 65536);
+		assert_int_equal(run(rig, OUT, 4096, 65536, 65536), 0);
+		assert_int_equal(run_range(rig, ZEROES, 0, SECTORS, 0), 0);
+		assert_int_equal(run(rig, IN, 4096, 65536, 65536), 0);
+		assert_true(bytes_are_zero(data_at(rig, 0), 65536));
 		finish(rig);
 	}
 }
@@ -358,6 +375,7 @@ int main(void)
 		cmocka_unit_test(test_config),
 		cmocka_unit_test(test_model),
 		cmocka_unit_test(test_discard),
+		cmocka_unit_test(test_many_zeros),
 		cmocka_unit_test(test_wrong_requests),
 		cmocka_unit_test(test_broken_requests),
 		cmocka_unit_test(test_read_only),

@@ -15,6 +15,19 @@
 #define GONE_MS   30000
 #define ANSWER_MS 10000 /* one that is asked how it is, or to end by force */
 
+/* Of one keeper; a failure is told, and its status kept in *first: the others
+ * are for it none the worse. One that does not run is none. */
+static void tell_failure(const struct cli *cli, const char *hex, int r,
+			 struct err *why, int *first)
+{
+	if (!r || r == -ESRCH)
+		return;
+	err_prefix(why, "keeper of store %.12s", hex);
+	report_error(cli, why);
+	if (!*first)
+		*first = (int)status_of(r);
+}
+
 /* ---- status ---- */
 
 static json_t *status_document(const char *hex,
@@ -49,23 +62,19 @@ static void status_line(const char *hex, const struct vms_keeper_status *s)
 }
 
 static int status_one(const struct cli *cli, const char *home,
-		      const uint8_t store[VMS_STORE_ID_SIZE], json_t *keepers,
-		      unsigned *count, struct err *err)
+		      const uint8_t store[VMS_STORE_ID_SIZE], const char *hex,
+		      json_t *keepers, unsigned *count, struct err *err)
 {
-	char hex[2 * VMS_STORE_ID_SIZE + 1];
 	struct vms_keeper_status status;
 	struct vms_keeper *keeper;
 	int r = vms_keeper_open(&keeper, home, store, ANSWER_MS, NULL, err);
 
-	if (r == -ESRCH)
-		return 0;
 	if (r)
 		return r;
 	r = vms_keeper_status(keeper, &status, err);
 	vms_keeper_close(keeper);
 	if (r)
 		return r;
-	hex_encode(hex, store, VMS_STORE_ID_SIZE);
 	if (cli_given(cli, OPT_JSON)) {
 		json_array_append_new(keepers, status_document(hex, &status));
 		return 0;
@@ -83,19 +92,27 @@ int cmd_keeper_status(struct cli *cli, struct err *err)
 	json_t *keepers = json_array();
 	char home[PATH_MAX];
 	unsigned count = 0;
-	int r = cli_home(cli, home, err);
+	int first = 0, r = cli_home(cli, home, err);
 
 	if (!r)
 		r = vms_keeper_list(home, &list, err);
-	for (size_t i = 0; !r && i < list.count; i++)
-		r = status_one(cli, home, list.stores[i], keepers, &count, err);
+	for (size_t i = 0; !r && i < list.count; i++) {
+		char hex[2 * VMS_STORE_ID_SIZE + 1];
+		struct err why = { 0 };
+
+		hex_encode(hex, list.stores[i], VMS_STORE_ID_SIZE);
+		tell_failure(cli, hex,
+			     status_one(cli, home, list.stores[i], hex, keepers,
+					&count, &why),
+			     &why, &first);
+	}
 	vms_keeper_list_release(&list);
 	if (!r && cli_given(cli, OPT_JSON))
-		return json_say(json_pack("{s:s, s:o}", "type", "keepers",
-					  "keepers", keepers),
-				err);
+		r = json_say(json_pack("{s:s, s:O}", "type", "keepers",
+				       "keepers", keepers),
+			     err);
 	json_decref(keepers);
-	return r;
+	return r ? r : first;
 }
 
 /* ---- stop ---- */
@@ -125,22 +142,18 @@ static int ask_to_stop(const struct cli *cli, const char *home,
 }
 
 static int stop_one(const struct cli *cli, const char *home,
-		    const uint8_t store[VMS_STORE_ID_SIZE], json_t *stopped,
-		    struct err *err)
+		    const uint8_t store[VMS_STORE_ID_SIZE], const char *hex,
+		    json_t *stopped, struct err *err)
 {
-	char hex[2 * VMS_STORE_ID_SIZE + 1];
 	int r;
 
-	hex_encode(hex, store, VMS_STORE_ID_SIZE);
 	if (cli->options.argument_count &&
 	    strncmp(hex, cli->options.arguments[0],
 		    strlen(cli->options.arguments[0])) != 0)
 		return 0;
 	r = ask_to_stop(cli, home, store, err);
-	if (r == -ESRCH)
-		return 0;
 	if (r)
-		return err_prefix(err, "keeper of store %.12s", hex);
+		return r;
 	json_array_append_new(stopped, json_string(hex));
 	if (cli_talks(cli))
 		say("keeper of store %.12s stopped\n", hex);
@@ -165,16 +178,25 @@ int cmd_keeper_stop(struct cli *cli, struct err *err)
 	struct vms_keeper_list list = { 0 };
 	json_t *stopped = json_array();
 	char home[PATH_MAX];
-	int r = cli_home(cli, home, err);
+	int first = 0, r = cli_home(cli, home, err);
 
 	if (!r)
 		r = check_id(cli, err);
 	if (!r)
 		r = vms_keeper_list(home, &list, err);
-	for (size_t i = 0; !r && i < list.count; i++)
-		r = stop_one(cli, home, list.stores[i], stopped, err);
+	for (size_t i = 0; !r && i < list.count; i++) {
+		char hex[2 * VMS_STORE_ID_SIZE + 1];
+		struct err why = { 0 };
+
+		hex_encode(hex, list.stores[i], VMS_STORE_ID_SIZE);
+		tell_failure(
+			cli, hex,
+			stop_one(cli, home, list.stores[i], hex, stopped, &why),
+			&why, &first);
+	}
 	vms_keeper_list_release(&list);
-	if (!r && !json_array_size(stopped) && cli->options.argument_count)
+	if (!r && !first && !json_array_size(stopped) &&
+	    cli->options.argument_count)
 		r = err_set(err, -ENOENT,
 			    "no keeper runs for a store '%s': 'vmsnap keeper "
 			    "status' shows which",
@@ -184,7 +206,7 @@ int cmd_keeper_stop(struct cli *cli, struct err *err)
 				       "stores", stopped),
 			     err);
 	json_decref(stopped);
-	return r;
+	return r ? r : first;
 }
 
 /* ---- start ---- */

@@ -31,3 +31,16 @@ for stuck in server both; do
 	expect 0 vmsnap keeper status
 	silent out
 done
+
+# One that fails is told by its store, and the others are shown, and ended.
+vmsnap keeper start -q
+server=$(of process)
+watcher=$(of watcher)
+: >home/keepers/00000000000000000000000000000000
+expect 1 vmsnap keeper status
+errs '^vmsnap: keeper status: keeper of store 000000000000: '
+says "$server"
+expect 1 vmsnap keeper stop
+errs '^vmsnap: keeper stop: keeper of store 000000000000: '
+says 'stopped'
+until_true is_gone "$server"

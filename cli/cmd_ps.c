@@ -109,6 +109,24 @@ static int say_json(const struct row *rows, size_t count, struct err *err)
 			err);
 }
 
+/* A guest whose store has no keeper runs, and stands still where it reads. */
+static void note_keeper(const char *home, struct row *row)
+{
+	struct vms_machine_status *status = &row->status;
+	struct vms_machine machine = { 0 };
+	struct image_base_info base = { 0 };
+
+	if (!status->alive || *status->cause ||
+	    vms_machine_load(home, row->name, &machine, NULL))
+		return;
+	if (!vms_machine_base(&machine, &base, NULL) && base.present &&
+	    !vms_keeper_wait(home, base.store_id, 0, NULL))
+		snprintf(status->cause, sizeof(status->cause),
+			 "what it reads of a snapshot waits for a keeper: "
+			 "'vmsnap keeper start'");
+	vms_machine_release(&machine);
+}
+
 int cmd_ps(struct cli *cli, struct err *err)
 {
 	struct vms_machine_names names = { 0 };
@@ -126,7 +144,7 @@ int cmd_ps(struct cli *cli, struct err *err)
 		/* One that is removed just now is not there. */
 		if (!vms_machine_status(home, names.names[i],
 					&rows[count].status, NULL))
-			count++;
+			note_keeper(home, &rows[count++]);
 	}
 	if (!r && cli_given(cli, OPT_JSON))
 		r = say_json(rows, count, err);

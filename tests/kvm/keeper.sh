@@ -127,6 +127,13 @@ fi
 # Stopped while the keeper is away: the agents end all the same.
 expect 0 vmsnap keeper stop --force
 until_true no_keeper
+expect 0 vmsnap ps
+says "^loop +running .*waits for a keeper: 'vmsnap keeper start'"
+expect 0 vmsnap keeper start
+expect 0 vmsnap ps
+! grep -q 'waits for' out || fail "it has a keeper: $(cat out)"
+expect 0 vmsnap keeper stop --force
+until_true no_keeper
 expect 0 vmsnap stop --force loop
 expect 0 vmsnap stop --force three
 [ "$(vmsnap ps --json | jq -r '[.machines[].state] | unique | join(" ")')" = stopped ] ||

@@ -216,6 +216,16 @@ bool helper_run_inline(struct image *image)
 	return ran;
 }
 
+bool helper_has_inline(struct image *image)
+{
+	bool has;
+
+	image_lock(image);
+	has = image->jobs.first || image->flushes.first || has_other(image);
+	image_unlock(image);
+	return has;
+}
+
 void helper_stop(struct image *image)
 {
 	image_lock(image);

@@ -412,8 +412,9 @@ void helper_wake_background(struct image *image);
 /* A flush by the caller, blocking. Of several at once the second makes durable
  * what the rest have, who find nothing left to do. By no lock. */
 int helper_flush(struct image *image);
-/* Without threads: do what is to be done; true when anything was. */
+/* Without threads: do one of what is to be done; true when there was any. */
 bool helper_run_inline(struct image *image);
+bool helper_has_inline(struct image *image);
 
 /* ---- making things durable ---- */
 

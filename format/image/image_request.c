@@ -59,16 +59,23 @@ static void show_event(struct image_queue *queue)
 	queue->shown = write(queue->event_fd, &one, sizeof(one)) > 0;
 }
 
-/* What the queue's own thread leaves to a reap: requests that are done; of an
- * io that does all when it is submitted, only a reap is missing; so of all that
- * there is where no thread helps. */
+/* Of an io that does all when it is submitted, only a reap is missing; where no
+ * thread helps, or none could be made, a reap does what they would, one of it at
+ * a time. */
+static bool is_reap_missing(const struct image_queue *queue)
+{
+	if (queue->io_is_done && queue->io->in_flight)
+		return true;
+	return !queue->image->threads && queue->in_flight &&
+	       (queue->io_is_done || helper_has_inline(queue->image));
+}
+
+/* What the queue's own thread leaves to a reap: this, and requests that are
+ * done. */
 static void show_rest(struct image_queue *queue)
 {
-	bool missing = queue->io_is_done &&
-		       (queue->io->in_flight ||
-			(!queue->image->threads && queue->in_flight));
-
-	if (queue->event_fd < 0 || (!queue->done.first && !missing))
+	if (queue->event_fd < 0 ||
+	    (!queue->done.first && !is_reap_missing(queue)))
 		return;
 	pthread_mutex_lock(&queue->lock);
 	show_event(queue);

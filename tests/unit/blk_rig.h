@@ -11,6 +11,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "format/image/image_private.h"
 #include "kvm-agent/virtio/blk.h"
 #include "tests/rig/virtio_guest.h"
 
@@ -108,6 +109,7 @@ enum behind {
 	BEHIND_RAW_PLAIN,
 	BEHIND_IMAGE,
 	BEHIND_IMAGE_PLAIN,
+	BEHIND_IMAGE_ALONE,  /* the host has no thread left to help */
 	BEHIND_RAW_NO_HOLES, /* a file system without them */
 	BEHIND_RAW_PLAIN_NO_HOLES,
 };
@@ -191,12 +193,15 @@ static inline struct disk *open_disk(struct rig *rig, enum behind behind,
 		rig->ops.punch = no_holes;
 		rig->io->ops = &rig->ops;
 	}
-	if (behind != BEHIND_IMAGE && behind != BEHIND_IMAGE_PLAIN) {
+	if (behind == BEHIND_IMAGE || behind == BEHIND_IMAGE_PLAIN ||
+	    behind == BEHIND_IMAGE_ALONE) {
+		open_image(rig, &disk);
+		if (behind == BEHIND_IMAGE_ALONE)
+			rig->image->threads = false;
+	} else {
 		make_raw(rig->path);
 		ok(disk_raw_new(&disk, rig->io, rig->path, read_only, BLK_DEPTH,
 				&err));
-	} else {
-		open_image(rig, &disk);
 	}
 	return disk;
 }

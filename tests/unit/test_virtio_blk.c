@@ -99,7 +99,7 @@ static void test_model(void **state)
 static void test_discard(void **state)
 {
 	(void)state;
-	for (enum behind behind = BEHIND_RAW; behind <= BEHIND_IMAGE_PLAIN;
+	for (enum behind behind = BEHIND_RAW; behind <= BEHIND_IMAGE_ALONE;
 	     behind++) {
 		struct rig *rig = start(behind);
 

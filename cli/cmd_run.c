@@ -155,6 +155,19 @@ static int take_limits(const struct cli *cli, struct vms_machine_limits *limits,
 	return r;
 }
 
+/* That is allowed, as long as the guest does not use it; but a kernel may need
+ * much of its own for RAM that never is. */
+static void warn_of_much(const struct cli *cli, uint64_t bytes)
+{
+	uint64_t host = (uint64_t)sysconf(_SC_PHYS_PAGES) *
+			(uint64_t)sysconf(_SC_PAGESIZE);
+	char asked[SIZE_TEXT_MAX], there[SIZE_TEXT_MAX];
+
+	if (bytes > host)
+		report_warning(cli, "--memory: %s, and this host has %s in all",
+			       size_text(asked, bytes), size_text(there, host));
+}
+
 static int take_numbers(const struct cli *cli, struct vms_machine *machine,
 			struct err *err)
 {
@@ -165,6 +178,8 @@ static int take_numbers(const struct cli *cli, struct vms_machine *machine,
 	if (cli_given(cli, OPT_MEMORY))
 		r = size_parse("--memory", cli_value(cli, OPT_MEMORY),
 			       &machine->memory_bytes, err);
+	if (!r)
+		warn_of_much(cli, machine->memory_bytes);
 	if (!r && cli_given(cli, OPT_CPUS))
 		r = integer_parse("--cpus", cli_value(cli, OPT_CPUS), 1,
 				  VMS_MACHINE_CPUS_MAX, &cpus, err);

@@ -38,6 +38,11 @@ expect 2 vmsnap run ../web --kernel "$guests/echo.elf"
 errs "no name for a machine"
 expect 4 vmsnap run web --kernel nothing
 errs "nothing"
+# More than the host has, which the guest does not use.
+much=$(awk '$1 == "MemTotal:" { print int($2 / 2^20) + 2 }' /proc/meminfo)
+expect 0 vmsnap run -q much --kernel "$guests/echo.elf" --memory "${much}G"
+errs "warning: --memory: $much.0 GiB, and this host has"
+expect 0 vmsnap rm -q --force much
 expect 2 vmsnap run web --kernel "$guests/echo.elf" --memory 1000000
 errs 'multiple of 2'
 expect 2 vmsnap run web --kernel "$guests/echo.elf" --cpu 486

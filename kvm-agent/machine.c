@@ -15,11 +15,11 @@
  */
 #include <assert.h>
 #include <errno.h>
-#include <signal.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 
+#include "format/base/thread.h"
 #include "kvm-agent/machine_private.h"
 #include "kvm-agent/sandbox/sandbox.h"
 #include "kvm-agent/vm/vcpu_kvm.h"
@@ -209,15 +209,9 @@ static int reset(struct machine *machine, struct err *err)
 static int start_thread(pthread_t *out, void *(*run)(void *),
 			struct machine *machine, struct err *err)
 {
-	sigset_t all, old;
-	int r;
+	int r = thread_make(out, run, machine);
 
-	sigfillset(&all);
-	sigdelset(&all, SIGSYS);
-	pthread_sigmask(SIG_SETMASK, &all, &old);
-	r = pthread_create(out, NULL, run, machine);
-	pthread_sigmask(SIG_SETMASK, &old, NULL);
-	return r ? err_sys(err, -r, "a thread") : 0;
+	return r ? err_sys(err, r, "a thread") : 0;
 }
 
 static void *io_thread(void *arg)

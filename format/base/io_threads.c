@@ -13,22 +13,18 @@
 #include <sys/eventfd.h>
 
 #include "format/base/base.h"
+#include "format/base/io_list.h"
 #include "format/base/io_posix.h"
 #include "format/base/thread.h"
 
 #define THREADS 16u
-
-/* First in, first out, chained by io_request.next. */
-struct request_list {
-	struct io_request *first, *last;
-};
 
 struct io_pool {
 	struct vs_io *io;
 	pthread_mutex_t lock;
 	pthread_cond_t there_is_work;
 	bool stopping;
-	struct request_list work;
+	struct io_list work;
 	pthread_t threads[THREADS];
 	unsigned thread_count;
 };
@@ -37,7 +33,7 @@ struct threads_queue {
 	struct io_queue queue;
 	/* With the pool's lock. */
 	pthread_cond_t some_are_done;
-	struct request_list done;
+	struct io_list done;
 	unsigned done_count;
 	int fd;     /* -1: not asked for */
 	bool shown; /* it is readable */
@@ -51,25 +47,6 @@ static struct io_pool *pool_of(struct vs_io *io)
 static struct threads_queue *of(struct io_queue *queue)
 {
 	return container_of(queue, struct threads_queue, queue);
-}
-
-static void list_push(struct request_list *list, struct io_request *request)
-{
-	request->next = NULL;
-	if (list->first)
-		list->last->next = request;
-	else
-		list->first = request;
-	list->last = request;
-}
-
-static struct io_request *list_pop(struct request_list *list)
-{
-	struct io_request *request = list->first;
-
-	if (request)
-		list->first = request->next;
-	return request;
 }
 
 /* ---- the threads ---- */
@@ -95,7 +72,7 @@ static void finished(struct io_request *request)
 {
 	struct threads_queue *queue = of(request->queue);
 
-	list_push(&queue->done, request);
+	io_list_push(&queue->done, request);
 	queue->done_count++;
 	show(queue);
 	pthread_cond_signal(&queue->some_are_done);
@@ -109,7 +86,7 @@ static void *pool_main(void *arg)
 	thread_begin(THREAD_FILES);
 	pthread_mutex_lock(&pool->lock);
 	for (;;) {
-		request = list_pop(&pool->work);
+		request = io_list_pop(&pool->work);
 		if (request) {
 			pthread_mutex_unlock(&pool->lock);
 			request->result = io_posix_run(pool->io, request);
@@ -189,7 +166,7 @@ static void threads_queue_submit(struct io_queue *queue,
 	request->queue = queue;
 	queue->in_flight++;
 	pthread_mutex_lock(&pool->lock);
-	list_push(&pool->work, request);
+	io_list_push(&pool->work, request);
 	pthread_cond_signal(&pool->there_is_work);
 	pthread_mutex_unlock(&pool->lock);
 }
@@ -207,7 +184,7 @@ static unsigned threads_queue_reap(struct io_queue *queue, unsigned min,
 		pthread_cond_wait(&threads->some_are_done, &pool->lock);
 	hide(threads);
 	while (count < max && threads->done.first) {
-		done[count] = list_pop(&threads->done);
+		done[count] = io_list_pop(&threads->done);
 		done[count++]->in_flight = false;
 	}
 	threads->done_count -= count;

@@ -19,6 +19,7 @@
 #include <pthread.h>
 
 #include "format/base/base.h"
+#include "format/base/io_list.h"
 #include "format/base/io_posix.h"
 
 #define PROBE_ENTRIES    2
@@ -27,44 +28,17 @@
 #define POLL_MS          10
 #define HELD_MAX         32 /* so that the kernel starts while we go on */
 
-/* First in, first out, chained by io_request.next. */
-struct request_list {
-	struct io_request *first;
-	struct io_request *last;
-};
-
 struct uring_queue {
 	struct io_queue queue;
 	struct io_uring ring;
 	unsigned depth;
-	unsigned in_kernel;          /* taken by the kernel, no result yet */
-	bool closed;                 /* the kernel takes no more */
-	struct request_list waiting; /* above the depth, behind `staged` */
-	struct request_list staged;  /* in the ring, not yet taken */
+	unsigned in_kernel;     /* taken by the kernel, no result yet */
+	bool closed;            /* the kernel takes no more */
+	struct io_list waiting; /* above the depth, behind `staged` */
+	struct io_list staged;  /* in the ring, not yet taken */
 	unsigned staged_count;
-	struct request_list done; /* result is there, not reaped */
+	struct io_list done; /* result is there, not reaped */
 };
-
-static void list_push(struct request_list *list, struct io_request *request)
-{
-	request->next = NULL;
-	if (list->first)
-		list->last->next = request;
-	else
-		list->first = request;
-	list->last = request;
-}
-
-static struct io_request *list_pop(struct request_list *list)
-{
-	struct io_request *request = list->first;
-
-	if (request) {
-		list->first = request->next;
-		request->next = NULL;
-	}
-	return request;
-}
 
 /*
  * liburing maps and unmaps behind ThreadSanitizer's back, which then takes a
@@ -155,13 +129,13 @@ static struct io_queue *uring_queue_new(struct vs_io *io, unsigned depth,
 static void run_here(struct uring_queue *uring, struct io_request *request)
 {
 	request->result = io_posix_run(uring->queue.io, request);
-	list_push(&uring->done, request);
+	io_list_push(&uring->done, request);
 }
 
 /* The first `count` of those in the ring are the kernel's now. */
 static void staged_taken(struct uring_queue *uring, unsigned count)
 {
-	while (count-- && list_pop(&uring->staged)) {
+	while (count-- && io_list_pop(&uring->staged)) {
 		uring->staged_count--;
 		uring->in_kernel++;
 	}
@@ -192,7 +166,7 @@ static void submit_staged(struct uring_queue *uring)
 		return;
 	/* Their entries stay in the ring: nothing may be submitted again. */
 	uring->closed = true;
-	while ((request = list_pop(&uring->staged)))
+	while ((request = io_list_pop(&uring->staged)))
 		run_here(uring, request);
 	uring->staged_count = 0;
 }
@@ -218,7 +192,7 @@ static bool stage(struct uring_queue *uring, struct io_request *request)
 		break;
 	}
 	io_uring_sqe_set_data(sqe, request);
-	list_push(&uring->staged, request);
+	io_list_push(&uring->staged, request);
 	uring->staged_count++;
 	return true;
 }
@@ -230,7 +204,7 @@ static void feed(struct uring_queue *uring)
 
 	while (uring->waiting.first && !uring->closed &&
 	       uring->in_kernel + uring->staged_count < uring->depth) {
-		request = list_pop(&uring->waiting);
+		request = io_list_pop(&uring->waiting);
 		if (!stage(uring, request))
 			run_here(uring, request);
 	}
@@ -244,7 +218,7 @@ static void uring_queue_kick(struct io_queue *queue)
 
 	feed(uring);
 	submit_staged(uring);
-	while (uring->closed && (request = list_pop(&uring->waiting)))
+	while (uring->closed && (request = io_list_pop(&uring->waiting)))
 		run_here(uring, request);
 }
 
@@ -260,10 +234,10 @@ static void uring_queue_submit(struct io_queue *queue,
 	/* To the ring, -1 would mean "at the file's position". */
 	if (request->op != IO_OP_SYNC && request->offset > INT64_MAX) {
 		request->result = -EINVAL;
-		list_push(&uring->done, request);
+		io_list_push(&uring->done, request);
 		return;
 	}
-	list_push(&uring->waiting, request);
+	io_list_push(&uring->waiting, request);
 	feed(uring);
 	if (!request->more || uring->staged_count >= HELD_MAX)
 		uring_queue_kick(queue);
@@ -290,7 +264,7 @@ static void collect(struct uring_queue *uring)
 			continue;
 		}
 		request->result = result;
-		list_push(&uring->done, request);
+		io_list_push(&uring->done, request);
 	}
 }
 
@@ -322,7 +296,7 @@ static unsigned uring_queue_reap(struct io_queue *queue, unsigned min,
 
 		collect(uring);
 		uring_queue_kick(queue);
-		while (count < max && (request = list_pop(&uring->done))) {
+		while (count < max && (request = io_list_pop(&uring->done))) {
 			request->in_flight = false;
 			queue->in_flight--;
 			done[count++] = request;

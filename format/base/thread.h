@@ -21,9 +21,8 @@ typedef void thread_started_fn(enum thread_kind kind);
 void thread_on_start(thread_started_fn *fn);
 /* For the library: the calling thread has just begun. */
 void thread_begin(enum thread_kind kind);
-/* For the library: 0 or -errno. Signals are for the program's own threads, but
- * for SIGSYS, which a thread has to answer for itself: a call that a sandbox
- * refuses. */
+/* 0 or -errno. Signals are for the program's other threads, but for SIGSYS,
+ * which each has to answer for itself: a call that a sandbox refuses. */
 int thread_make(pthread_t *thread, void *(*run)(void *), void *arg);
 
 #endif

@@ -107,8 +107,10 @@ enum behind {
 	BEHIND_FAKE,
 	BEHIND_RAW,
 	BEHIND_RAW_PLAIN,
+	BEHIND_RAW_THREADS,
 	BEHIND_IMAGE,
 	BEHIND_IMAGE_PLAIN,
+	BEHIND_IMAGE_THREADS,
 	BEHIND_IMAGE_ALONE,  /* the host has no thread left to help */
 	BEHIND_RAW_NO_HOLES, /* a file system without them */
 	BEHIND_RAW_PLAIN_NO_HOLES,
@@ -169,12 +171,24 @@ static inline void open_image(struct rig *rig, struct disk **disk)
 	ok(disk_image_new(disk, rig->image, false, BLK_DEPTH, &err));
 }
 
+static inline struct vs_io *io_behind(enum behind behind)
+{
+	switch (behind) {
+	case BEHIND_RAW_PLAIN:
+	case BEHIND_IMAGE_PLAIN:
+	case BEHIND_RAW_PLAIN_NO_HOLES:
+		return io_new_plain(&err);
+	case BEHIND_RAW_THREADS:
+	case BEHIND_IMAGE_THREADS:
+		return io_new_threads(&err);
+	default:
+		return io_new(&err);
+	}
+}
+
 static inline struct disk *open_disk(struct rig *rig, enum behind behind,
 				     bool read_only)
 {
-	bool plain = behind == BEHIND_RAW_PLAIN ||
-		     behind == BEHIND_IMAGE_PLAIN ||
-		     behind == BEHIND_RAW_PLAIN_NO_HOLES;
 	struct disk *disk = &rig->fake.disk;
 
 	if (behind == BEHIND_FAKE) {
@@ -185,7 +199,7 @@ static inline struct disk *open_disk(struct rig *rig, enum behind behind,
 	strcpy(rig->folder, "/tmp/test_virtio_blk.XXXXXX");
 	assert_non_null(mkdtemp(rig->folder));
 	snprintf(rig->path, sizeof(rig->path), "%s/disk", rig->folder);
-	rig->io = plain ? io_new_plain(&err) : io_new(&err);
+	rig->io = io_behind(behind);
 	assert_non_null(rig->io);
 	if (behind == BEHIND_RAW_NO_HOLES ||
 	    behind == BEHIND_RAW_PLAIN_NO_HOLES) {
@@ -193,8 +207,7 @@ static inline struct disk *open_disk(struct rig *rig, enum behind behind,
 		rig->ops.punch = no_holes;
 		rig->io->ops = &rig->ops;
 	}
-	if (behind == BEHIND_IMAGE || behind == BEHIND_IMAGE_PLAIN ||
-	    behind == BEHIND_IMAGE_ALONE) {
+	if (behind >= BEHIND_IMAGE && behind <= BEHIND_IMAGE_ALONE) {
 		open_image(rig, &disk);
 		if (behind == BEHIND_IMAGE_ALONE)
 			rig->image->threads = false;

@@ -36,12 +36,28 @@ static int tell_json(const struct cli *cli, const char *done, json_t *names,
 			err);
 }
 
+/* With --all: somebody else has removed it since it was listed, or done what
+ * was wanted. */
+static bool is_no_more(const struct cli *cli, const struct machine_verb *verb,
+		       const char *home, const char *name)
+{
+	struct vms_machine_status status;
+	int r;
+
+	if (!cli_given(cli, OPT_ALL))
+		return false;
+	r = vms_machine_status(home, name, &status, NULL);
+	return r == -ENOENT || (!r && verb->fits && !verb->fits(&status));
+}
+
 static int run_one(struct cli *cli, const struct machine_verb *verb,
 		   const char *home, const char *name, json_t *names)
 {
 	struct err why = { 0 };
 	int r = verb->run(cli, home, name, &why);
 
+	if (r < 0 && is_no_more(cli, verb, home, name))
+		return 0;
 	if (r < 0) {
 		report_error(cli, &why);
 		return (int)status_of(r);

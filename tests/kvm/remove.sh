@@ -119,6 +119,21 @@ until_true ended web
 [ "$(grep -c '^pass 0' home/machines/web/console.log)" = 2 ] || fail "it did not run"
 expect 0 vmsnap rm web
 
+# What another has removed since it was listed is no failure of --all.
+vmsnap run -q web --from two --kernel "$guest" --memory 16M
+vmsnap run -q zoo --kernel "$BUILD/tests/kvm/idle.elf" --memory 4M --net none
+vmsnap stop -q --force zoo
+until_true ended web
+cat >ask <<'ASK'
+"$VMSNAP" rm -q zoo || exit 1
+echo "$SECRET"
+ASK
+unset VMSNAP_PASSPHRASE
+VMSNAP_PASSPHRASE_COMMAND="sh ask" expect 0 vmsnap rm --all --json
+jq -es 'length == 1 and .[0].names == ["web"]' out >/dev/null || fail "rm --all: $(cat out)"
+export VMSNAP_PASSPHRASE=$SECRET
+silent err
+
 # A run that is interrupted leaves nothing of a new machine: here it waits for a
 # keeper that does not answer.
 vmsnap run -q web --from two --kernel "$BUILD/tests/kvm/idle.elf" --memory 16M

@@ -67,6 +67,8 @@ static int open_and_start(struct cli *cli, const char *home,
 	cli->keep_passphrase = true;
 	if (!r)
 		r = cli_open_at(cli, location, STORE_READ, false, &vms, err);
+	if (r == -EINTR)
+		return r;
 	if (r < 0)
 		return err_prefix(err, "the store of the machine's disks "
 				       "(-s, if it has moved)");

@@ -6,7 +6,11 @@
 . "$TOP/tests/cli/lib.sh"
 
 export VMSNAP_HOME=$TMP/home
-trap 'vmsnap rm -q --force --all 2>/dev/null || :' EXIT
+clean() {
+	vmsnap rm -q --force --all 2>/dev/null || :
+	vmsnap keeper stop -q --force 2>/dev/null || :
+}
+trap clean EXIT
 log_has() { grep -q "$2" "home/machines/$1/console.log"; }
 
 # attach.py HOW COMMAND...: types or signals that once the guest's words are there.
@@ -29,7 +33,10 @@ while True:
     if not got:
         break
     seen += got
-    if b"up" in seen and not done:
+    if b"Passphrase: " in seen and how == "^C" and not done:
+        done = True
+        os.write(fd, b"\x03")
+    if b"up" in seen and how != "^C" and not done:
         done = True
         if termios.tcgetattr(fd)[3] & termios.ICANON:
             sys.exit("the terminal is not raw")
@@ -37,6 +44,7 @@ while True:
             os.write(fd, b"x\x1d")
         else:
             os.kill(pid, getattr(signal, how))
+print(seen.decode())
 status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
 if termios.tcgetattr(fd)[:4] != before[:4]:
     sys.exit("the terminal is not as it was")
@@ -51,3 +59,18 @@ expect 143 python3 attach.py SIGTERM "$VMSNAP" console web
 expect 130 python3 attach.py SIGINT "$VMSNAP" console web
 expect 0 vmsnap ps
 says '^web +running'
+expect 0 vmsnap rm --force web
+
+# A passphrase that is asked for: interrupted, nothing is started, nor held.
+vmsnap init -q
+truncate -s 1M raw
+vmsnap backup -q web raw
+vmsnap run -q web --from web --kernel "$BUILD/tests/kvm/echo.elf" --memory 4M --net none
+vmsnap stop -q --force web
+vmsnap keeper stop -q
+secret=$VMSNAP_PASSPHRASE
+unset VMSNAP_PASSPHRASE
+expect 130 python3 attach.py ^C "$VMSNAP" run web
+says 'vmsnap: run: stopped by SIGINT.?$'
+export VMSNAP_PASSPHRASE=$secret
+expect 0 vmsnap run web

@@ -96,21 +96,19 @@ static void kick(uint16_t before)
  * host is interrupted there, ours comes before the HLT, and that would be for
  * good. So it does not return to one.
  */
+void rate_wait(void);
 extern const uint8_t rate_halt[];
+__asm__(".text\n"
+	"rate_wait: sti\n"
+	"rate_halt: hlt\n"
+	"cli\n"
+	"ret\n");
 
 static void on_interrupt(struct frame *frame)
 {
 	if (frame->rip == (uint64_t)rate_halt)
 		frame->rip++;
 	lapic_eoi();
-}
-
-static void halt(void)
-{
-	__asm__ volatile("sti\n"
-			 "rate_halt: hlt\n"
-			 "cli" ::
-				 : "memory");
 }
 
 /* An interrupt is asked for only where there is nothing to do. */
@@ -126,7 +124,7 @@ static int await(void)
 		slot = card_take(&disk, 0, NULL);
 		if (slot >= 0)
 			break;
-		halt();
+		rate_wait();
 		slot = card_take(&disk, 0, NULL);
 	}
 	return slot;

@@ -9,10 +9,9 @@
 
 #include <assert.h>
 #include <errno.h>
-#include <signal.h>
-#include <sys/eventfd.h>
 
 #include "format/base/base.h"
+#include "format/base/event.h"
 #include "format/base/io_list.h"
 #include "format/base/io_posix.h"
 #include "format/base/thread.h"
@@ -35,8 +34,7 @@ struct threads_queue {
 	pthread_cond_t some_are_done;
 	struct io_list done;
 	unsigned done_count;
-	int fd;     /* -1: not asked for */
-	bool shown; /* it is readable */
+	struct event event;
 };
 
 static struct io_pool *pool_of(struct vs_io *io)
@@ -51,30 +49,13 @@ static struct threads_queue *of(struct io_queue *queue)
 
 /* ---- the threads ---- */
 
-/* Once until it is hidden. By the pool's lock. */
-static void show(struct threads_queue *queue)
-{
-	uint64_t one = 1;
-
-	if (queue->fd >= 0 && !queue->shown)
-		queue->shown = write(queue->fd, &one, sizeof(one)) > 0;
-}
-
-static void hide(struct threads_queue *queue)
-{
-	uint64_t count;
-
-	if (queue->shown)
-		queue->shown = read(queue->fd, &count, sizeof(count)) < 0;
-}
-
 static void finished(struct io_request *request)
 {
 	struct threads_queue *queue = of(request->queue);
 
 	io_list_push(&queue->done, request);
 	queue->done_count++;
-	show(queue);
+	event_set(&queue->event);
 	pthread_cond_signal(&queue->some_are_done);
 }
 
@@ -151,7 +132,7 @@ static struct io_queue *threads_queue_new(struct vs_io *io, unsigned depth,
 	    alloc_array(&queue, 1, sizeof(*queue), err) < 0)
 		return NULL;
 	queue->queue.io = io;
-	queue->fd = -1;
+	queue->event.fd = -1;
 	pthread_cond_init(&queue->some_are_done, NULL);
 	return &queue->queue;
 }
@@ -182,14 +163,14 @@ static unsigned threads_queue_reap(struct io_queue *queue, unsigned min,
 	pthread_mutex_lock(&pool->lock);
 	while (threads->done_count < min)
 		pthread_cond_wait(&threads->some_are_done, &pool->lock);
-	hide(threads);
+	event_clear(&threads->event);
 	while (count < max && threads->done.first) {
 		done[count] = io_list_pop(&threads->done);
 		done[count++]->in_flight = false;
 	}
 	threads->done_count -= count;
 	if (threads->done_count)
-		show(threads);
+		event_set(&threads->event);
 	pthread_mutex_unlock(&pool->lock);
 	queue->in_flight -= count;
 	return count;
@@ -201,13 +182,11 @@ static int threads_queue_fd(struct io_queue *queue)
 	struct io_pool *pool = pool_of(queue->io);
 
 	pthread_mutex_lock(&pool->lock);
-	if (threads->fd < 0) {
-		threads->fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-		if (threads->done_count)
-			show(threads);
-	}
+	if (threads->event.fd < 0 && !event_open(&threads->event) &&
+	    threads->done_count)
+		event_set(&threads->event);
 	pthread_mutex_unlock(&pool->lock);
-	return threads->fd;
+	return threads->event.fd;
 }
 
 static void threads_queue_free(struct io_queue *queue)
@@ -220,8 +199,8 @@ static void threads_queue_free(struct io_queue *queue)
 	while (queue->in_flight)
 		threads_queue_reap(queue, 1, &done, 1);
 	threads = of(queue);
-	if (threads->fd >= 0)
-		close(threads->fd);
+	if (threads->event.fd >= 0)
+		close(threads->event.fd);
 	pthread_cond_destroy(&threads->some_are_done);
 	free(threads);
 }

@@ -17,6 +17,7 @@
 #include <pthread.h>
 
 #include "format/base/base.h"
+#include "format/base/event.h"
 #include "format/image/image_sabotage.h"
 #include "format/image/layout.h"
 
@@ -356,8 +357,8 @@ struct image_queue {
 	pthread_mutex_t lock;
 	pthread_cond_t wake;
 	struct part_list posted; /* by others */
-	bool shown;              /* event_fd is readable */
-	int event_fd, poll_fd;   /* -1: not asked for */
+	struct event event;      /* a reap would give something; by lock */
+	int poll_fd;             /* -1: not asked for */
 	bool io_is_done;         /* as soon as it is submitted: no descriptor */
 };
 

@@ -41,22 +41,10 @@ struct image_queue *image_queue_new(struct image *image, unsigned depth,
 		return NULL;
 	}
 	queue->image = image;
-	queue->event_fd = queue->poll_fd = -1;
+	queue->event.fd = queue->poll_fd = -1;
 	pthread_mutex_init(&queue->lock, NULL);
 	pthread_cond_init(&queue->wake, NULL);
 	return queue;
-}
-
-/* A reap that does not wait would give something: the descriptor shows it.
- * Written to once until it is hidden: a call for each request would be a good
- * part of what a request costs. By queue->lock. */
-static void show_event(struct image_queue *queue)
-{
-	uint64_t one = 1;
-
-	if (queue->event_fd < 0 || queue->shown)
-		return;
-	queue->shown = write(queue->event_fd, &one, sizeof(one)) > 0;
 }
 
 /* Of an io that does all when it is submitted, only a reap is missing; where no
@@ -74,25 +62,20 @@ static bool is_reap_missing(const struct image_queue *queue)
  * done. */
 static void show_rest(struct image_queue *queue)
 {
-	if (queue->event_fd < 0 ||
+	if (queue->event.fd < 0 ||
 	    (!queue->done.first && !is_reap_missing(queue)))
 		return;
 	pthread_mutex_lock(&queue->lock);
-	show_event(queue);
+	event_set(&queue->event);
 	pthread_mutex_unlock(&queue->lock);
 }
 
-/* Before the look at what there is: what comes from here on shows again. */
 static void hide_event(struct image_queue *queue)
 {
-	uint64_t events;
-
-	if (queue->event_fd < 0)
+	if (queue->event.fd < 0)
 		return;
 	pthread_mutex_lock(&queue->lock);
-	if (queue->shown)
-		queue->shown =
-			read(queue->event_fd, &events, sizeof(events)) < 0;
+	event_clear(&queue->event);
 	pthread_mutex_unlock(&queue->lock);
 }
 
@@ -272,7 +255,7 @@ void queue_post(struct part *part)
 
 	pthread_mutex_lock(&queue->lock);
 	part_push(&queue->posted, part);
-	show_event(queue);
+	event_set(&queue->event);
 	pthread_cond_signal(&queue->wake);
 	pthread_mutex_unlock(&queue->lock);
 }
@@ -513,8 +496,8 @@ void image_queue_free(struct image_queue *queue)
 		queue->free_segments = segment->next;
 		free(segment);
 	}
-	if (queue->event_fd >= 0)
-		close(queue->event_fd);
+	if (queue->event.fd >= 0)
+		close(queue->event.fd);
 	if (queue->poll_fd >= 0)
 		close(queue->poll_fd);
 	pthread_cond_destroy(&queue->wake);
@@ -535,10 +518,10 @@ static int open_poll_fd(struct image_queue *queue, int io_fd)
 	    epoll_ctl(poll_fd, EPOLL_CTL_ADD, event_fd, &event) < 0)
 		return -1;
 	pthread_mutex_lock(&queue->lock);
-	queue->event_fd = fd_steal(&event_fd);
+	queue->event.fd = fd_steal(&event_fd);
 	queue->poll_fd = fd_steal(&poll_fd);
 	/* Whatever is done already. */
-	show_event(queue);
+	event_set(&queue->event);
 	pthread_mutex_unlock(&queue->lock);
 	return queue->poll_fd;
 }

@@ -13,9 +13,8 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <string.h>
-#include <sys/eventfd.h>
-#include <unistd.h>
 
+#include "format/base/event.h"
 #include "kvm-agent/virtio/disk.h"
 
 #define BATCH      64u
@@ -28,28 +27,14 @@ struct disk_raw {
 	int file;
 	int sync_failed; /* -errno; for good */
 	bool no_holes;
-	uint8_t *zeros; /* made when it is needed first */
-	int event_fd;   /* -1: the queue has one */
-	bool shown;     /* it is readable */
+	uint8_t *zeros;     /* made when it is needed first */
+	struct event event; /* fd -1: the queue has one */
 	struct disk_request *done, **last;
 };
 
 static struct disk_raw *of(struct disk *disk)
 {
 	return container_of(disk, struct disk_raw, disk);
-}
-
-/* A reap would give something, or take a step; or it would not. */
-static void show(struct disk_raw *raw, bool on)
-{
-	uint64_t count = 1;
-
-	if (raw->event_fd < 0 || raw->shown == on)
-		return;
-	if (on)
-		raw->shown = write(raw->event_fd, &count, sizeof(count)) > 0;
-	else
-		raw->shown = read(raw->event_fd, &count, sizeof(count)) < 0;
 }
 
 static void finish(struct disk_raw *raw, struct disk_request *request,
@@ -155,7 +140,7 @@ static void start(struct disk_raw *raw, struct disk_request *request)
 static void submit(struct disk *disk, struct disk_request *request)
 {
 	start(of(disk), request);
-	show(of(disk), true);
+	event_set(&of(disk)->event);
 }
 
 static void io_done(struct disk_raw *raw, struct disk_request *request)
@@ -219,7 +204,11 @@ static unsigned reap(struct disk *disk, unsigned min,
 	struct disk_raw *raw = of(disk);
 	unsigned count = take_done(raw, min, done, max);
 
-	show(raw, raw->done || raw->queue->in_flight);
+	/* It would give something, or take a step; or it would not. */
+	if (raw->done || raw->queue->in_flight)
+		event_set(&raw->event);
+	else
+		event_clear(&raw->event);
 	return count;
 }
 
@@ -227,7 +216,7 @@ static int fd_of(struct disk *disk)
 {
 	struct disk_raw *raw = of(disk);
 
-	return raw->event_fd >= 0 ? raw->event_fd
+	return raw->event.fd >= 0 ? raw->event.fd
 				  : raw->io->ops->queue_fd(raw->queue);
 }
 
@@ -237,7 +226,7 @@ static void free_raw(struct disk *disk)
 
 	raw->io->ops->queue_free(raw->queue);
 	raw->io->ops->close(raw->io, raw->file);
-	autofd_run(&raw->event_fd);
+	autofd_run(&raw->event.fd);
 	free(raw->zeros);
 	free(raw);
 }
@@ -277,16 +266,18 @@ static int open_raw(struct vs_io *io, const char *path, bool read_only,
 
 static int open_queue(struct disk_raw *raw, unsigned depth, struct err *err)
 {
+	int r;
+
 	raw->queue = raw->io->ops->queue_new(raw->io, depth, err);
 	if (!raw->queue)
 		return err_prefix(err, "a disk's queue");
 	if (raw->io->ops->queue_fd(raw->queue) >= 0)
 		return 0;
-	raw->event_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-	if (raw->event_fd >= 0)
+	r = event_open(&raw->event);
+	if (!r)
 		return 0;
 	raw->io->ops->queue_free(raw->queue);
-	return err_sys(err, -errno, "a disk's queue");
+	return err_sys(err, r, "a disk's queue");
 }
 
 int disk_raw_new(struct disk **out, struct vs_io *io, const char *path,
@@ -300,7 +291,7 @@ int disk_raw_new(struct disk **out, struct vs_io *io, const char *path,
 		return r;
 	raw->io = io;
 	raw->last = &raw->done;
-	raw->event_fd = -1;
+	raw->event.fd = -1;
 	raw->file = r = open_raw(io, path, read_only, &size, err);
 	if (r >= 0) {
 		r = open_queue(raw, depth, err);

@@ -5,23 +5,14 @@ set -euo pipefail
 . "$TOP/tests/cli/lib.sh"
 
 unset VMSNAP_PASSPHRASE
+export PYTHONPATH=$TOP/tests/cli PYTHONDONTWRITEBYTECODE=1
 cat >talk.py <<'EOF'
-import os, pty, re, select, sys, termios
+import os, re, sys, termios
+import on_terminal
 answers, command = sys.argv[1].split(","), sys.argv[2:]
-pid, fd = pty.fork()
-if pid == 0:
-    os.execv(command[0], command)
+pid, fd = on_terminal.start(command)
 seen, given = b"", 0
-while True:
-    if not select.select([fd], [], [], 60)[0]:
-        sys.exit("no prompt within a minute")
-    try:
-        got = os.read(fd, 4096)
-    except OSError:
-        break
-    if not got:
-        break
-    seen += got
+for seen in on_terminal.seen(fd):
     while given < len(answers) and len(
             re.findall(rb"(?:passphrase|Passphrase|Once more): ", seen)) > given:
         if termios.tcgetattr(fd)[3] & termios.ECHO:
@@ -31,12 +22,12 @@ while True:
         else:
             os.write(fd, answers[given].encode() + b"\n")
         given += 1
-status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+status = on_terminal.end(pid)
 sys.stdout.write(seen.decode())
 for answer in answers:
     if answer != "^C" and answer.encode() in seen:
         sys.exit("the passphrase was shown")
-sys.exit(status if status >= 0 else 128 - status)
+sys.exit(status)
 EOF
 expect 7 python3 talk.py seesaw,swing "$VMSNAP" init
 says 'not the same'

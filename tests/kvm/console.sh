@@ -14,25 +14,15 @@ trap clean EXIT
 log_has() { grep -q "$2" "home/machines/$1/console.log"; }
 
 # attach.py HOW COMMAND...: types or signals that once the guest's words are there.
+export PYTHONPATH=$TOP/tests/cli PYTHONDONTWRITEBYTECODE=1
 cat >attach.py <<'EOF'
-import os, pty, select, signal, sys, termios
+import os, signal, sys, termios
+import on_terminal
 how, command = sys.argv[1], sys.argv[2:]
-pid, fd = pty.fork()
-if pid == 0:
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
-    os.execv(command[0], command)
+pid, fd = on_terminal.start(command)
 seen, done = b"", False
 before = termios.tcgetattr(fd)
-while True:
-    if not select.select([fd], [], [], 60)[0]:
-        sys.exit("nothing within a minute")
-    try:
-        got = os.read(fd, 4096)
-    except OSError:
-        break
-    if not got:
-        break
-    seen += got
+for seen in on_terminal.seen(fd):
     if b"Passphrase: " in seen and how == "^C" and not done:
         done = True
         os.write(fd, b"\x03")
@@ -45,10 +35,10 @@ while True:
         else:
             os.kill(pid, getattr(signal, how))
 print(seen.decode())
-status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+status = on_terminal.end(pid)
 if termios.tcgetattr(fd)[:4] != before[:4]:
     sys.exit("the terminal is not as it was")
-sys.exit(status if status >= 0 else 128 - status)
+sys.exit(status)
 EOF
 
 expect 0 vmsnap run -q web --kernel "$BUILD/tests/kvm/echo.elf" --memory 4M --net none

@@ -15,7 +15,10 @@
 #define SEGMENTS       254u /* of data; with header and status a whole ring */
 #define PIECES         256u
 #define BATCH          64u
-#define ROUNDS         8u /* batches until others have their turn */
+#define ROUNDS         8u      /* batches until others have their turn */
+#define BUSY_MIN       8u      /* requests under way */
+#define FAST_NS        250000u /* from one that is done to the next */
+#define STALLED_NS     10000000u
 
 #define F_SEGMENTS     (1ULL << 2)
 #define F_READ_ONLY    (1ULL << 5)
@@ -50,53 +53,141 @@ static struct blk *blk_of(struct virtio *virtio)
 
 /* ---- the I/O thread's ways in ---- */
 
-/* What the disk has done; then what waited for that; until it has nothing
- * at hand. Interrupts last, one a queue. */
-static void progress(struct blk *blk)
+/*
+ * A notification costs a driver an exit. While a disk is busy and fast none is
+ * asked for: the request that is done next, and that is soon, has the rings
+ * looked at anyway. Should the disk stand still, a timer does.
+ */
+static bool is_busy(const struct blk *blk)
+{
+	return blk->requests >= BUSY_MIN && blk->pace_ns < FAST_NS;
+}
+
+/* A guest that gives a head twice may have more than fit. */
+static bool is_full(const struct blk *blk)
+{
+	return blk->requests >= QUEUE_SIZE * blk->virtio.queue_count;
+}
+
+static void take_silent(struct blk *blk)
+{
+	struct virtqueue_chain chain;
+
+	for (unsigned i = 0; blk->silent >> i; i++) {
+		if (!(blk->silent >> i & 1))
+			continue;
+		while (!is_full(blk) && virtio_pop(&blk->virtio, i, &chain))
+			blk_take(blk, i, &chain);
+	}
+}
+
+/* What drivers have and the disk has done, until the disk has nothing at hand.
+ * True: it may have more. */
+static bool advance(struct blk *blk, unsigned *rounds)
 {
 	struct disk_request *done[BATCH];
-	unsigned count, rounds = 0;
+	unsigned count;
 
 	do {
+		take_silent(blk);
 		blk_submit_waiting(blk);
 		count = blk->disk->ops->reap(blk->disk, 0, done, BATCH);
 		for (unsigned i = 0; i < count; i++)
 			blk_piece_done(blk, done[i]->owner);
-	} while (count && ++rounds < ROUNDS);
-	/* Others have their turn: the device's lock is held. */
-	if (count)
-		loop_post(blk->virtio.host->loop, &blk->again);
+		blk->done += count;
+	} while (count && ++*rounds < ROUNDS);
+	return count;
+}
+
+static void measure_pace(struct blk *blk)
+{
+	int64_t now_ns;
+
+	if (!blk->done)
+		return;
+	now_ns = clock_steady_ns(blk->clock);
+	blk->pace_ns = (uint64_t)(now_ns - blk->pace_at_ns) / blk->done;
+	blk->pace_at_ns = now_ns;
+	blk->done = 0;
+}
+
+/* One interrupt a queue. */
+static void signal_all(struct blk *blk)
+{
 	for (unsigned i = 0; blk->to_signal >> i; i++) {
 		if (blk->to_signal >> i & 1)
 			virtio_signal(&blk->virtio, i);
 	}
 	blk->to_signal = 0;
-	for (unsigned i = 0; blk->starved >> i; i++) {
-		if (blk->starved >> i & 1)
-			virtio_look(&blk->virtio, i);
+}
+
+/* Asks the drivers to tell of more. True: one has more. */
+static bool listen_all(struct blk *blk)
+{
+	bool more = false;
+
+	for (unsigned i = 0; blk->silent >> i; i++) {
+		if (!(blk->silent >> i & 1))
+			continue;
+		if (virtio_listen(&blk->virtio, i))
+			more = true;
+		else
+			blk->silent &= ~(1ULL << i);
 	}
-	blk->starved = 0;
+	return more;
+}
+
+/* Unless what is under way brings us back. */
+static bool listen_if_idle(struct blk *blk)
+{
+	if (is_full(blk))
+		return false;
+	if (!is_busy(blk))
+		return listen_all(blk);
+	if (!blk->stalled.wait_ns)
+		timer_set(&blk->stalled, STALLED_NS);
+	return false;
+}
+
+static void progress(struct blk *blk)
+{
+	unsigned rounds = 0;
+	bool more;
+
+	for (unsigned i = 0; blk->silent >> i; i++)
+		virtio_refill(&blk->virtio, i);
+	do {
+		more = advance(blk, &rounds);
+		measure_pace(blk);
+		signal_all(blk);
+		if (!more && listen_if_idle(blk)) {
+			more = true;
+			rounds++;
+		}
+	} while (more && rounds < ROUNDS);
+	/* Others have their turn: the device's lock is held. */
+	if (more)
+		loop_post(blk->virtio.host->loop, &blk->again);
 }
 
 static void serve(struct virtio *virtio, unsigned queue)
 {
-	unsigned most = QUEUE_SIZE * virtio->queue_count;
 	struct blk *blk = blk_of(virtio);
-	struct virtqueue_chain chain;
-	bool full;
 
-	do {
-		/* A guest that gives a head twice may have more than fit. */
-		while (blk->requests < most &&
-		       virtio_pop(virtio, queue, &chain))
-			blk_take(blk, queue, &chain);
-	} while (blk->requests < most && virtio_listen(virtio, queue));
-	full = blk->requests >= most;
+	blk->silent |= 1ULL << queue;
 	progress(blk);
-	if (blk->requests >= most)
-		blk->starved |= 1ULL << queue;
-	else if (full) /* The driver was not asked to tell of more. */
-		virtio_look(virtio, queue);
+}
+
+static void look_whether_stalled(struct timer *timer)
+{
+	struct blk *blk = container_of(timer, struct blk, stalled);
+
+	pthread_mutex_lock(&blk->virtio.lock);
+	timer->wait_ns = 0;
+	if (clock_steady_ns(blk->clock) - blk->pace_at_ns >= STALLED_NS)
+		blk->pace_ns = UINT64_MAX;
+	progress(blk);
+	pthread_mutex_unlock(&blk->virtio.lock);
 }
 
 static void go_on(struct loop_work *work)
@@ -216,7 +307,9 @@ int blk_init(struct blk *blk, unsigned instance, const struct virtio_host *host,
 	assert(queue_count && queue_count <= BLK_QUEUES_MAX);
 	*blk = (struct blk){ .disk = disk,
 			     .watch = { .fd = -1 },
-			     .again = { .run = go_on } };
+			     .again = { .run = go_on },
+			     .clock = &clock_host,
+			     .pace_ns = UINT64_MAX };
 	blk->waiting_last = &blk->waiting;
 	memcpy(blk->serial, serial, strnlen(serial, BLK_SERIAL_MAX));
 	features |= disk->read_only ? F_READ_ONLY : F_DISCARD | F_WRITE_ZEROES;
@@ -229,7 +322,9 @@ int blk_init(struct blk *blk, unsigned instance, const struct virtio_host *host,
 		blk->disk = NULL;
 		return r;
 	}
-	r = watch_disk(blk, err);
+	r = timer_init(&blk->stalled, host->loop, look_whether_stalled, err);
+	if (!r)
+		r = watch_disk(blk, err);
 	if (r < 0)
 		blk_release(blk);
 	return r;
@@ -254,6 +349,7 @@ void blk_release(struct blk *blk)
 	}
 	if (blk->watch.fd >= 0)
 		loop_remove(blk->virtio.host->loop, &blk->watch);
+	timer_release(&blk->stalled);
 	loop_cancel(blk->virtio.host->loop, &blk->again);
 	virtio_release(&blk->virtio);
 	free(blk->pieces);

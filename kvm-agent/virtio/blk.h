@@ -9,6 +9,7 @@
 
 #include "kvm-agent/virtio/disk.h"
 #include "kvm-agent/virtio/transport.h"
+#include "kvm-agent/vm/clock.h"
 
 #define BLK_QUEUES_MAX 16u
 #define BLK_SERIAL_MAX 20u
@@ -22,6 +23,7 @@ struct blk {
 	struct disk *disk;
 	struct loop_watch watch;
 	struct loop_work again; /* there is more at hand */
+	struct clock *clock;    /* the host's; a test has one of its own */
 	char serial[BLK_SERIAL_MAX];
 	/* The host failed a request; may be NULL. With the lock held. */
 	void (*failed)(void *arg, enum disk_op op, uint64_t offset, int code);
@@ -34,7 +36,11 @@ struct blk {
 	unsigned requests;
 	uint64_t bounced_bytes;
 	uint64_t to_signal; /* queues, a bit each */
-	uint64_t starved;   /* queues not looked at for want of requests */
+	uint64_t silent;    /* queues whose drivers don't tell of more */
+	unsigned done;      /* pieces, since pace_at_ns */
+	int64_t pace_at_ns;
+	uint64_t pace_ns;     /* from one piece that is done to the next */
+	struct timer stalled; /* set while a disk that is busy is relied on */
 };
 
 /* `serial` is cut to BLK_SERIAL_MAX bytes. The disk stays the caller's, and

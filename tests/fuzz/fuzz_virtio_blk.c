@@ -86,12 +86,35 @@ static void no_free(struct disk *disk)
 
 static const struct disk_ops ops = { submit, reap, no_fd, no_free };
 
+/* A microsecond from one look at it to the next: a fast disk. */
+static int64_t now_ns;
+
+static int64_t steady_ns(struct clock *clock)
+{
+	(void)clock;
+	return now_ns += 1000;
+}
+
+static struct clock fast_clock = { .steady_ns = steady_ns };
+
+static void run_timer(void)
+{
+	struct timer *timer = &blk.stalled;
+
+	if (timer->wait_ns) {
+		now_ns += (int64_t)timer->wait_ns;
+		timer->run(timer);
+	}
+}
+
 static void also(struct bytes_guest *guest)
 {
 	static const int results[] = { 0, 0, 0, -EIO, -ENOSPC, -EOPNOTSUPP };
 
 	memory_disk.budget = (unsigned)bytes_take(guest, 1);
 	memory_disk.result = results[memory_disk.budget % 6];
+	if (memory_disk.budget & 0x80)
+		run_timer();
 	blk_poll(&blk);
 	guest_settle(&guest->guest);
 }
@@ -109,6 +132,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	bytes_begin(&guest);
 	must(blk_init(&blk, 0, &guest.guest.host, &memory_disk.disk, 2, "fuzz",
 		      NULL) == 0);
+	now_ns = 0;
+	blk.clock = &fast_clock;
+	timer_release(&blk.stalled);
 	bytes_run(&guest, &blk.virtio, data, size, also);
 	blk_release(&blk);
 	must(memory_disk.count == 0);

@@ -43,6 +43,7 @@ struct fake {
 	struct disk disk;
 	int result; /* of each request */
 	bool hold;
+	unsigned let; /* so many although it holds */
 	struct disk_request *held[HELD_MAX];
 	unsigned count;
 	unsigned submitted, most, flushes, zeroed;
@@ -79,8 +80,10 @@ static inline unsigned fake_reap(struct disk *disk, unsigned min,
 	struct fake *fake = fake_of(disk);
 	unsigned count = 0;
 
-	if (fake->hold && !min)
-		return 0;
+	if (fake->hold && !min) {
+		max = (unsigned)min_u64(max, fake->let);
+		fake->let -= (unsigned)min_u64(max, fake->count);
+	}
 	/* The last first: no order may be relied on. */
 	while (count < max && fake->count)
 		done[count++] = fake->held[--fake->count];

@@ -9,12 +9,13 @@
 #include <string.h>
 #include <sys/socket.h>
 
+#include "format/base/listener.h"
 #include "format/base/socket.h"
 #include "kvm-agent/peer.h"
 
 struct peers {
 	struct loop *loop;
-	struct loop_watch listener;
+	struct listener listener;
 	const struct peers_ops *ops;
 	void *owner;
 	struct peer *first;
@@ -152,16 +153,11 @@ static struct peer *make_peer(struct peers *peers, int fd)
 	return peer;
 }
 
-static void accept_one(struct loop_watch *watch, uint32_t events)
+static void take_in(struct listener *listener, int fd)
 {
-	struct peers *peers = watch->owner;
-	int fd = accept4(watch->fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
-	struct peer *peer;
+	struct peers *peers = container_of(listener, struct peers, listener);
+	struct peer *peer = make_peer(peers, fd);
 
-	(void)events;
-	if (fd < 0)
-		return;
-	peer = make_peer(peers, fd);
 	if (!peer)
 		return;
 	enter(peers);
@@ -186,9 +182,8 @@ int peers_new(struct peers **out, struct loop *loop, int listener,
 		peers->ops = ops;
 		peers->owner = owner;
 		peers->count_max = count_max;
-		peers->listener = (struct loop_watch){ listener, EPOLLIN,
-						       accept_one, peers };
-		r = loop_add(loop, &peers->listener, err);
+		r = listener_start(&peers->listener, loop, listener, take_in,
+				   err);
 	}
 	if (r) {
 		close(listener);
@@ -203,8 +198,8 @@ void peers_free(struct peers *peers)
 {
 	if (!peers)
 		return;
-	loop_remove(peers->loop, &peers->listener);
-	close(peers->listener.fd);
+	listener_stop(&peers->listener);
+	close(peers->listener.socket.fd);
 	enter(peers);
 	for (struct peer *peer = peers->first; peer; peer = peer->next) {
 		flush(peer);

@@ -19,6 +19,7 @@
 #include "kvm-agent/console.h"
 #include "kvm-agent/control.h"
 #include "kvm-agent/peer.h"
+#include "tests/rig/starved.h"
 
 struct fixture {
 	struct loop *loop;
@@ -487,6 +488,35 @@ static void get_exactly(int fd, void *data, size_t size)
 	assert_int_equal(recv(fd, data, size, MSG_WAITALL), (ssize_t)size);
 }
 
+/* No descriptor is left for who connects: he waits, nothing spins, the others
+ * are served. */
+static void test_no_descriptor_left(void **state)
+{
+	struct fixture *fixture = control_fixture();
+	int first = connect_to(fixture), late;
+	struct starved starved;
+
+	(void)state;
+	get_line(first);
+	late = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	assert_true(late >= 0);
+	starved_begin(&starved);
+	assert_int_equal(connect(late, (struct sockaddr *)&fixture->address,
+				 fixture->address_size),
+			 0);
+	for (unsigned i = 0; i < 3; i++) {
+		assert_string_equal(ask(first, "{\"do\":\"resume\"}\n"),
+				    "{\"ok\":true}\n");
+		assert_true(starved_await_sleep(&starved));
+	}
+	starved_end(&starved);
+	assert_non_null(strstr(get_line(late), "machine-control"));
+	close(first);
+	close(late);
+	stop_loop(fixture);
+	fixture_free(fixture);
+}
+
 static void test_console_tail_and_log(void **state)
 {
 	int log = memfd_create("log", MFD_CLOEXEC), copy = dup(log);
@@ -648,6 +678,7 @@ int main(void)
 		cmocka_unit_test(test_no_message_ends_the_connection),
 		cmocka_unit_test(test_who_does_not_read),
 		cmocka_unit_test(test_one_peer_too_many),
+		cmocka_unit_test(test_no_descriptor_left),
 		cmocka_unit_test(test_console_tail_and_log),
 		cmocka_unit_test(test_console_deaf_viewer),
 		cmocka_unit_test(test_console_typed_and_gone),

@@ -6,6 +6,9 @@
 #include <dirent.h>
 #include <stdatomic.h>
 #include <sys/mman.h>
+#include <sys/un.h>
+
+#include "tests/rig/starved.h"
 
 static unsigned open_descriptors(void)
 {
@@ -331,6 +334,51 @@ static void test_few_lines(void **state)
 	bench_close(&bench);
 }
 
+static void connect_by_name(int fd, const struct bench *bench, const char *name)
+{
+	struct sockaddr_un address = { .sun_family = AF_UNIX };
+
+	assert_true(snprintf(address.sun_path, sizeof(address.sun_path),
+			     "%s/%s", bench->rig->dir,
+			     name) < (int)sizeof(address.sun_path));
+	assert_int_equal(
+		connect(fd, (struct sockaddr *)&address, sizeof(address)), 0);
+}
+
+/* Who connects waits, at both sockets; nothing spins, and the others are
+ * served. */
+static void test_no_descriptor_left(void **state)
+{
+	struct keeper_message hello = { .type = KEEPER_HELLO };
+	struct keeper_message request = { .type = KEEPER_STATUS };
+	struct starved starved;
+	struct bench bench;
+	int first, engine, agent, area;
+
+	bench_open(&bench, state);
+	first = call_control(&bench);
+	engine = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
+	agent = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
+	area = transfer_make(4 * 65536, NULL);
+	assert_true(engine >= 0 && agent >= 0 && area >= 0);
+	starved_begin(&starved);
+	connect_by_name(engine, &bench, KEEPER_CONTROL);
+	connect_by_name(agent, &bench, KEEPER_AGENT);
+	for (unsigned i = 0; i < 3; i++) {
+		assert_int_equal(ask(first, &request, -1).result, KEEPER_DONE);
+		assert_true(starved_await_sleep(&starved));
+	}
+	starved_end(&starved);
+	assert_int_equal(ask(engine, &hello, -1).result, KEEPER_DONE);
+	assert_int_equal(ask(agent, &hello_64k, area).result, KEEPER_DONE);
+	close(first);
+	close(engine);
+	close(agent);
+	close(area);
+	bench_stop(&bench);
+	bench_close(&bench);
+}
+
 static bool is_hung_up(int fd)
 {
 	uint8_t byte;
@@ -466,6 +514,7 @@ int main(void)
 		RIG_TEST(test_floods),
 		RIG_TEST(test_garbage),
 		RIG_TEST(test_few_lines),
+		RIG_TEST(test_no_descriptor_left),
 		RIG_TEST(test_oldest_stranger),
 		RIG_TEST(test_stop_while_one_starts),
 		RIG_TEST(test_crowds),

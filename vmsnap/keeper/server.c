@@ -179,38 +179,22 @@ static int add_peer(struct server *server, int fd, enum keeper_side side)
 	return 0;
 }
 
-static int next_connection(int listener)
+static void on_control(struct listener *listener, int fd)
 {
-	int fd;
+	struct server *server = container_of(listener, struct server, control);
 
-	do
-		fd = accept4(listener, NULL, NULL,
-			     SOCK_CLOEXEC | SOCK_NONBLOCK);
-	while (fd < 0 && (errno == EINTR || errno == ECONNABORTED));
-	return fd;
-}
-
-static void on_control(struct loop_watch *watch, uint32_t events)
-{
-	int fd = next_connection(watch->fd);
-
-	(void)events;
-	if (fd < 0)
-		return;
 	if (socket_peer_is_ours(fd))
-		(void)add_peer(watch->owner, fd, KEEPER_FOR_ENGINE);
+		(void)add_peer(server, fd, KEEPER_FOR_ENGINE);
 	else
 		close(fd);
 }
 
 /* Whoever was shown the folder; what he may read, his grant says. */
-static void on_agents(struct loop_watch *watch, uint32_t events)
+static void on_agents(struct listener *listener, int fd)
 {
-	int fd = next_connection(watch->fd);
+	struct server *server = container_of(listener, struct server, agents);
 
-	(void)events;
-	if (fd >= 0)
-		(void)add_peer(watch->owner, fd, KEEPER_FOR_AGENTS);
+	(void)add_peer(server, fd, KEEPER_FOR_AGENTS);
 }
 
 /* ---- time ---- */
@@ -260,8 +244,11 @@ static int open_parts(struct server *server, struct err *err)
 	loop_timer_set(server->timer.fd, TICK_NS);
 	r = loop_add(server->loop, &server->timer, err);
 	if (!r)
-		r = loop_add(server->loop, &server->control, err);
-	return r ? r : loop_add(server->loop, &server->agents, err);
+		r = listener_start(&server->control, server->loop,
+				   options->control, on_control, err);
+	return r ? r
+		 : listener_start(&server->agents, server->loop,
+				  options->agents, on_agents, err);
 }
 
 static void close_parts(struct server *server)
@@ -270,6 +257,8 @@ static void close_parts(struct server *server)
 		hang_up(server->peers);
 	fair_pool_free(server->pool);
 	vms_cache_free(server->cache);
+	listener_stop(&server->control);
+	listener_stop(&server->agents);
 	autofd_run(&server->timer.fd);
 	loop_free(server->loop);
 }
@@ -279,8 +268,8 @@ static bool goes_on(struct server *server)
 {
 	if (server->stopping)
 		return false;
-	on_control(&server->control, 0);
-	on_agents(&server->agents, 0);
+	listener_look(&server->control);
+	listener_look(&server->agents);
 	return server->peer_count != 0;
 }
 
@@ -290,10 +279,6 @@ int keeper_server_run(const struct keeper_server_options *options,
 	struct server server = { .options = options };
 	int r;
 
-	server.control = (struct loop_watch){ options->control, EPOLLIN,
-					      on_control, &server };
-	server.agents = (struct loop_watch){ options->agents, EPOLLIN,
-					     on_agents, &server };
 	server.timer = (struct loop_watch){ -1, EPOLLIN, on_tick, &server };
 	server.began_ms = server.idle_since_ms = server_now_ms();
 	r = open_parts(&server, err);

@@ -3,7 +3,7 @@
 #ifndef VMSNAP_KEEPER_SERVER_PRIVATE_H
 #define VMSNAP_KEEPER_SERVER_PRIVATE_H
 
-#include "format/base/loop.h"
+#include "format/base/listener.h"
 #include "format/image/image.h"
 #include "vmsnap/keeper/fair_pool.h"
 #include "vmsnap/keeper/grant.h"
@@ -23,7 +23,8 @@
 struct server {
 	const struct keeper_server_options *options;
 	struct loop *loop;
-	struct loop_watch control, agents, timer;
+	struct listener control, agents;
+	struct loop_watch timer;
 	struct vms_cache *cache;
 	struct fair_pool *pool;
 	struct peer *peers; /* the loop's: all that are connected */

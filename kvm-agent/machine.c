@@ -10,8 +10,9 @@
  * it goes on answering, and can switch the machine off at any moment.
  *
  * A reset makes KVM's part anew: a fresh VM knows nothing of the old one, and
- * no list of registers has to be kept for it. The kernel is read again, by a
- * thread that has nothing else to do: it may come from the disk that hangs.
+ * no list of registers has to be kept for it. RAM is cleared, which takes long
+ * where there is much of it, and the kernel is read again, by a thread that has
+ * nothing else to do: it may come from the disk that hangs.
  */
 #include <assert.h>
 #include <errno.h>
@@ -164,26 +165,26 @@ static int open_kvm(struct machine *machine, struct err *err)
 	return r == 0 ? open_vcpus(machine, err) : r;
 }
 
+/* Into RAM that is zero. */
 static int boot(struct machine *machine, struct boot_start *start,
 		struct err *err)
 {
 	struct machine_hooks *hooks = machine->options->hooks;
+	int r = board_fill_memory(&machine->board, err);
 
-	return hooks->boot(hooks, &machine->board.memory, start, err);
+	return r == 0 ? hooks->boot(hooks, &machine->board.memory, start, err)
+		      : r;
 }
 
 static int boot_first(struct machine *machine, struct err *err)
 {
 	struct boot_start start;
-	int r = board_fill_memory(&machine->board, err);
+	int r = boot(machine, &start, err);
 
-	if (r == 0)
-		r = boot(machine, &start, err);
 	return r == 0 ? set_start(machine, &start, err) : r;
 }
 
-/* As after power-on, but for the kernel; no vCPU runs, and the board is still.
- */
+/* As after power-on, but for RAM; no vCPU runs, and the board is still. */
 static int reset(struct machine *machine, struct err *err)
 {
 	int r;
@@ -197,11 +198,7 @@ static int reset(struct machine *machine, struct err *err)
 	machine->noted &= ~(1u << GUEST_RESET);
 	board_reset(&machine->board);
 	r = vm_reopen(&machine->vm, err);
-	if (r == 0)
-		r = memory_clear(&machine->board.memory, err);
-	if (r == 0)
-		r = open_kvm(machine, err);
-	return r == 0 ? board_fill_memory(&machine->board, err) : r;
+	return r == 0 ? open_kvm(machine, err) : r;
 }
 
 /* ---- threads ---- */
@@ -227,11 +224,15 @@ static void *io_thread(void *arg)
 static void *boot_thread(void *arg)
 {
 	struct machine *machine = arg;
+	struct err *err = &machine->boot_err;
+	int r;
 
 	pthread_setname_np(pthread_self(), "boot");
 	sandbox_thread(SANDBOX_CONTROL);
-	machine->boot_result =
-		boot(machine, &machine->boot_start, &machine->boot_err);
+	r = memory_clear(&machine->board.memory, err);
+	if (r == 0)
+		r = boot(machine, &machine->boot_start, err);
+	machine->boot_result = r;
 	__atomic_store_n(&machine->booted, true, __ATOMIC_RELEASE);
 	loop_post(machine->control, &machine->work);
 	return NULL;

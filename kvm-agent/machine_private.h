@@ -12,7 +12,7 @@ enum machine_step {
 	STEP_NONE,
 	STEP_CPUS,    /* the vCPUs leave the guest */
 	STEP_DEVICES, /* what is under way in devices ends */
-	STEP_BOOT,    /* a reset has come about, but for the kernel */
+	STEP_BOOT,    /* a reset has come about, but for RAM */
 };
 
 struct machine {
@@ -33,7 +33,7 @@ struct machine {
 	pthread_t io_thread;
 	bool has_io_thread;
 
-	/* Of a reset: reads the kernel. */
+	/* Of a reset: clears RAM, and reads the kernel. */
 	pthread_t boot_thread;
 	bool has_boot_thread;
 	bool booted; /* atomic; what follows is its own until then */

@@ -2,19 +2,35 @@
 /*
  * A vCPU that asked for a reset goes on until the control thread comes, which
  * here is not before it has done its worst: a triple fault is then no crash, and
- * what no reset undoes is one. Argument: restart.elf.
+ * what no reset undoes is one. RAM is cleared meanwhile, by a thread that holds
+ * nobody up. Argument: restart.elf.
  */
 #include <sched.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
 
 #include "kvm-agent/machine_private.h"
 #include "tests/kvm/host/rig.h"
 
 #define LIMIT_NS 300000000000ll
+#define MEMORY   (16 * MIB)
 
 static struct rig rig;
 static unsigned resets;
+static atomic_uint clears, clears_by_control;
+
+/* In place of the library's. The main thread is the control thread here. */
+int madvise(void *at, size_t size, int advice)
+{
+	if (advice == MADV_DONTNEED && size == MEMORY) {
+		clears++;
+		clears_by_control += getpid() == gettid();
+	}
+	return (int)syscall(SYS_madvise, at, size, advice);
+}
 
 /* The machine runs when this is back, and nobody listens to it. */
 static void told(struct machine_hooks *hooks, enum guest_event event)
@@ -40,7 +56,7 @@ int main(int argc, char **argv)
 	struct err err;
 
 	rig_must(argc == 2, "one argument: restart.elf", NULL);
-	rig_init(&rig, argv[1], 1, 16 * MIB);
+	rig_init(&rig, argv[1], 1, MEMORY);
 	rig.hooks.told = told;
 	rig_make(&rig, false);
 	rig_must(machine_resume(rig.machine, &err) == 0, "run", &err);
@@ -49,6 +65,9 @@ int main(int argc, char **argv)
 	rig_must(rig.ended == MACHINE_CREATED, rig.words, NULL);
 	rig_must(resets == 1, "no reset", NULL);
 	puts("a triple fault behind it is no crash");
+	rig_must(clears == 1, "RAM was not cleared once", NULL);
+	rig_must(!clears_by_control, "the control thread cleared it", NULL);
+	puts("RAM is cleared, by nobody who is waited for");
 
 	await_fault();
 	rig_run_to_end(&rig);

@@ -185,6 +185,8 @@ struct vs_io {
 struct io_queue {
 	struct vs_io *io;
 	unsigned in_flight;
+	unsigned at_hand; /* of those: done, which the descriptor does not tell;
+			     a reap gives them */
 };
 
 /*

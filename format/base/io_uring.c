@@ -126,10 +126,18 @@ static struct io_queue *uring_queue_new(struct vs_io *io, unsigned depth,
 	return &((struct uring_queue *)ptr_steal(&uring))->queue;
 }
 
+/* It waits for a reap. */
+static void keep_done(struct uring_queue *uring, struct io_request *request,
+		      ssize_t result)
+{
+	request->result = result;
+	io_list_push(&uring->done, request);
+	uring->queue.at_hand++;
+}
+
 static void run_here(struct uring_queue *uring, struct io_request *request)
 {
-	request->result = io_posix_run(uring->queue.io, request);
-	io_list_push(&uring->done, request);
+	keep_done(uring, request, io_posix_run(uring->queue.io, request));
 }
 
 /* The first `count` of those in the ring are the kernel's now. */
@@ -233,8 +241,7 @@ static void uring_queue_submit(struct io_queue *queue,
 	queue->in_flight++;
 	/* To the ring, -1 would mean "at the file's position". */
 	if (request->op != IO_OP_SYNC && request->offset > INT64_MAX) {
-		request->result = -EINVAL;
-		io_list_push(&uring->done, request);
+		keep_done(uring, request, -EINVAL);
 		return;
 	}
 	io_list_push(&uring->waiting, request);
@@ -263,8 +270,7 @@ static void collect(struct uring_queue *uring)
 			run_here(uring, request);
 			continue;
 		}
-		request->result = result;
-		io_list_push(&uring->done, request);
+		keep_done(uring, request, result);
 	}
 }
 
@@ -299,6 +305,7 @@ static unsigned uring_queue_reap(struct io_queue *queue, unsigned min,
 		while (count < max && (request = io_list_pop(&uring->done))) {
 			request->in_flight = false;
 			queue->in_flight--;
+			queue->at_hand--;
 			done[count++] = request;
 		}
 		if (count >= min)

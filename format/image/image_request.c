@@ -47,12 +47,12 @@ struct image_queue *image_queue_new(struct image *image, unsigned depth,
 	return queue;
 }
 
-/* Of an io that does all when it is submitted, only a reap is missing; where no
- * thread helps, or none could be made, a reap does what they would, one of it at
- * a time. */
+/* Of an io that does all when it is submitted, and of a ring that is closed to us,
+ * only a reap is missing; where no thread helps, or none could be made, a reap
+ * does what they would, one of it at a time. */
 static bool is_reap_missing(const struct image_queue *queue)
 {
-	if (queue->io_is_done && queue->io->in_flight)
+	if (queue->io->at_hand || (queue->io_is_done && queue->io->in_flight))
 		return true;
 	return !queue->image->threads && queue->in_flight &&
 	       (queue->io_is_done || helper_has_inline(queue->image));

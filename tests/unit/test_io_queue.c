@@ -7,15 +7,12 @@
 
 #include <cmocka.h>
 #include <errno.h>
-#include <linux/filter.h>
-#include <linux/seccomp.h>
 #include <poll.h>
 #include <pthread.h>
 #include <string.h>
-#include <sys/prctl.h>
-#include <sys/syscall.h>
 
 #include "format/base/base.h"
+#include "tests/rig/no_ring.h"
 #include "tests/unit/io_fixture.h"
 
 #define QUEUE_DEPTH    16
@@ -210,24 +207,6 @@ static void test_queue_edges(void **state)
 	io->ops->close(io, file);
 }
 
-/* From here on this thread may not enter any ring. */
-static int forbid_io_uring(void)
-{
-	struct sock_filter filter[] = {
-		BPF_STMT(BPF_LD | BPF_W | BPF_ABS,
-			 offsetof(struct seccomp_data, nr)),
-		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, __NR_io_uring_enter, 0, 1),
-		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EPERM),
-		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
-	};
-	struct sock_fprog program = { ARRAY_SIZE(filter), filter };
-
-	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0 ||
-	    prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program) < 0)
-		return -errno;
-	return 0;
-}
-
 static void *run_forbidden(void *arg)
 {
 	struct rig *rig = arg;
@@ -242,7 +221,7 @@ static void *run_forbidden(void *arg)
 	assert_non_null(queue);
 	/* Half goes the usual way and is still out when the door shuts. */
 	for (unsigned i = 0; i < 40; i++) {
-		if (i == 20 && forbid_io_uring() < 0)
+		if (i == 20 && no_ring_forbid() < 0)
 			skip();
 		fill(data[i], sizeof(data[i]), i);
 		requests[i] = (struct io_request){

@@ -8,7 +8,10 @@
 
 #include <cmocka.h>
 
+#include <pthread.h>
+
 #include "tests/rig/device_state.h"
+#include "tests/rig/no_ring.h"
 #include "tests/unit/blk_rig.h"
 
 static void test_config(void **state)
@@ -127,6 +130,72 @@ static void test_many_zeros(void **state)
 		assert_int_equal(run_range(rig, ZEROES, 0, SECTORS, 0), 0);
 		assert_int_equal(run(rig, IN, 4096, 65536, 65536), 0);
 		assert_true(bytes_are_zero(data_at(rig, 0), 65536));
+		finish(rig);
+	}
+}
+
+static unsigned (*whole_reap)(struct io_queue *queue, unsigned min,
+			      struct io_request **done, unsigned max);
+
+/* As if a signal had come: whoever asked goes on with the rest. */
+static unsigned short_reap(struct io_queue *queue, unsigned min,
+			   struct io_request **done, unsigned max)
+{
+	unsigned count = whole_reap(queue, min, done, max);
+
+	for (unsigned i = 0; i < count; i++) {
+		if (done[i]->op != IO_OP_SYNC && done[i]->result > 4096)
+			done[i]->result = 4096;
+	}
+	return count;
+}
+
+static void make_short(struct rig *rig)
+{
+	whole_reap = rig->io->ops->queue_reap;
+	rig->ops = *rig->io->ops;
+	rig->ops.queue_reap = short_reap;
+	rig->io->ops = &rig->ops;
+}
+
+static void *use_forbidden(void *arg)
+{
+	struct rig *rig = arg;
+
+	memset(data_at(rig, 0), 'd', 65536);
+	assert_int_equal(run(rig, OUT, 4096, 65536, 65536), 0);
+	if (no_ring_forbid() < 0)
+		skip();
+	memset(data_at(rig, 0), 'e', 65536);
+	assert_int_equal(run(rig, OUT, 4096, 65536, 65536), 0);
+	memset(data_at(rig, 0), 0, 65536);
+	assert_int_equal(run(rig, IN, 4096, 65536, 65536), 0);
+	assert_int_equal(*data_at(rig, 0), 'e');
+	assert_int_equal(*data_at(rig, 65535), 'e');
+	assert_int_equal(run_range(rig, ZEROES, 0, SECTORS, 0), 0);
+	assert_int_equal(run(rig, IN, 4096, 65536, 65536), 0);
+	assert_true(bytes_are_zero(data_at(rig, 0), 65536));
+	return arg;
+}
+
+/* The ring is closed to us: what takes several steps comes to its end, though
+ * no descriptor tells of one. */
+static void test_ring_closes(void **state)
+{
+	static const enum behind behinds[] = { BEHIND_RAW_NO_HOLES,
+					       BEHIND_IMAGE };
+
+	(void)state;
+	for (unsigned i = 0; i < ARRAY_SIZE(behinds); i++) {
+		struct rig *rig = start(behinds[i]);
+		pthread_t thread;
+		void *finished = NULL;
+
+		make_short(rig);
+		assert_int_equal(
+			pthread_create(&thread, NULL, use_forbidden, rig), 0);
+		pthread_join(thread, &finished);
+		assert_ptr_equal(finished, rig);
 		finish(rig);
 	}
 }
@@ -376,6 +445,7 @@ int main(void)
 		cmocka_unit_test(test_model),
 		cmocka_unit_test(test_discard),
 		cmocka_unit_test(test_many_zeros),
+		cmocka_unit_test(test_ring_closes),
 		cmocka_unit_test(test_wrong_requests),
 		cmocka_unit_test(test_broken_requests),
 		cmocka_unit_test(test_read_only),

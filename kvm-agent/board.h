@@ -113,6 +113,9 @@ int board_attach(struct board *board, struct device *device, struct err *err);
  * restore of a machine that has run. Does not wait: a disk may hang for ever.
  */
 void board_quiesce(struct board *board, void (*still)(void *arg), void *arg);
+/* It is for a reset: of what a disk has been asked for nothing more is begun. May
+ * be called again. */
+void board_cut(struct board *board);
 /* Nothing is under way, and it is quiesced. */
 bool board_is_still(struct board *board);
 /* Waits for that: for a machine that never ran, which has no requests. */

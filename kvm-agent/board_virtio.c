@@ -261,6 +261,12 @@ void board_quiesce(struct board *board, void (*still)(void *arg), void *arg)
 		virtio_quiesce(board->virtios[i], device_is_still, board);
 }
 
+void board_cut(struct board *board)
+{
+	for (unsigned i = 0; i < board->virtio_count; i++)
+		virtio_cut(board->virtios[i]);
+}
+
 bool board_is_still(struct board *board)
 {
 	bool still;

@@ -420,8 +420,13 @@ static void advance(struct machine *machine)
 		 * what is read of a paused machine would not fit together. */
 		machine->step = STEP_DEVICES;
 		board_quiesce(&machine->board, on_still, machine);
+		if (machine->to_reset)
+			board_cut(&machine->board);
 		return;
 	case STEP_DEVICES:
+		/* It may have come to a pause. */
+		if (machine->to_reset)
+			board_cut(&machine->board);
 		if (!board_is_still(&machine->board))
 			return;
 		if (machine->to_reset)

@@ -90,6 +90,10 @@ static bool advance(struct blk *blk, unsigned *rounds)
 
 	do {
 		take_silent(blk);
+		/* What waits does so for what is under way: that has brought
+		 * us here. */
+		if (virtio_is_ending(&blk->virtio))
+			blk_cancel_waiting(blk);
 		blk_submit_waiting(blk);
 		count = blk->disk->ops->reap(blk->disk, 0, done, BATCH);
 		for (unsigned i = 0; i < count; i++)

@@ -80,6 +80,12 @@ bool virtio_is_live(const struct virtio *virtio)
 	       pci_function_command(&virtio->function) & PCI_COMMAND_MASTER;
 }
 
+bool virtio_is_ending(const struct virtio *virtio)
+{
+	return virtio->resetting ||
+	       __atomic_load_n(&virtio->cut, __ATOMIC_ACQUIRE);
+}
+
 static void raise_vector(struct virtio *virtio, uint16_t vector, uint8_t isr)
 {
 	if (!msix_is_enabled(&virtio->msix))
@@ -242,11 +248,17 @@ void virtio_quiesce(struct virtio *virtio, void (*done)(void *arg), void *arg)
 	loop_post(virtio->host->loop, &virtio->settle);
 }
 
+void virtio_cut(struct virtio *virtio)
+{
+	__atomic_store_n(&virtio->cut, true, __ATOMIC_RELEASE);
+}
+
 void virtio_resume(struct virtio *virtio)
 {
 	pthread_mutex_lock(&virtio->quiet_lock);
 	virtio->quiet = NULL;
 	pthread_mutex_unlock(&virtio->quiet_lock);
+	__atomic_store_n(&virtio->cut, false, __ATOMIC_RELEASE);
 	__atomic_store_n(&virtio->quiesced, false, __ATOMIC_RELEASE);
 	look_at(virtio, ~0ULL);
 }

@@ -99,6 +99,7 @@ struct virtio {
 	struct loop_work settle;
 
 	bool quiesced; /* atomic */
+	bool cut;      /* atomic; by virtio_cut() */
 	/* After `lock`, where both are held; never held for long. */
 	pthread_mutex_t quiet_lock;
 	void (*quiet)(void *arg); /* to be called when nothing is under way */
@@ -157,6 +158,9 @@ void virtio_signal(struct virtio *virtio, unsigned queue);
 void virtio_break(struct virtio *virtio, const char *why);
 /* The configuration has changed. */
 void virtio_config_changed(struct virtio *virtio);
+/* A reset waits for what is under way: what has not begun of it is to end as it
+ * is. It may be so from any moment on. */
+bool virtio_is_ending(const struct virtio *virtio);
 /* A chain is held from here on; no longer (I/O thread). */
 void virtio_hold(struct virtio *virtio);
 void virtio_let_go(struct virtio *virtio);
@@ -174,6 +178,9 @@ void virtio_look(struct virtio *virtio, unsigned queue);
  * Neither call waits for the device, which may be held up by a disk that hangs.
  */
 void virtio_quiesce(struct virtio *virtio, void (*done)(void *arg), void *arg);
+/* It is quiesced, or about to be, for a reset: of what is under way nothing more
+ * is begun. */
+void virtio_cut(struct virtio *virtio);
 /* Looks at each queue: a notification may have been lost. Also while something
  * is under way still; `done` is not called any more. */
 void virtio_resume(struct virtio *virtio);

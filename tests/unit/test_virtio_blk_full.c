@@ -10,14 +10,12 @@
 
 #include "tests/unit/blk_rig.h"
 
-/* The machine's end is that of what was not begun: of a gigabyte, of a flush
- * that is to follow, of a queue that is full. */
-static void test_end_of_what_waits(void **state)
+/* A write that a flush is to follow; and of a gigabyte four times as much as the
+ * disk gets at once. */
+static void ask_for_much(struct rig *rig)
 {
-	struct rig *rig = start_sized(BEHIND_FAKE, false, 2 * GIB);
 	struct piece pieces[256] = { { rig->head, 16, false } };
 
-	(void)state;
 	ok(driver_start(&rig->driver, ALL & ~F_FLUSH));
 	rig->fake.hold = true;
 	submit(rig, 0, OUT, 0, 4096, 4096);
@@ -32,6 +30,15 @@ static void test_end_of_what_waits(void **state)
 	guest_settle(&rig->guest);
 	assert_int_equal(rig->blk.requests, 5);
 	assert_int_equal(rig->fake.submitted, 256);
+}
+
+/* The machine's end is that of what was not begun. */
+static void test_end_of_what_waits(void **state)
+{
+	struct rig *rig = start_sized(BEHIND_FAKE, false, 2 * GIB);
+
+	(void)state;
+	ask_for_much(rig);
 	blk_release(&rig->blk);
 	assert_int_equal(rig->fake.submitted, 256);
 	assert_int_equal(rig->fake.flushes, 0);
@@ -41,11 +48,55 @@ static void test_end_of_what_waits(void **state)
 	finish(rig);
 }
 
+static void is_quiet(void *arg)
+{
+	struct rig *rig = arg;
+
+	rig->quiet++;
+}
+
 static void let_go(struct rig *rig)
 {
 	rig->fake.hold = false;
 	blk_poll(&rig->blk);
 	guest_settle(&rig->guest);
+}
+
+/* So is a reset, by the driver or of the machine: it takes as long as what the
+ * disk has. */
+static void test_reset_of_what_waits(void **state)
+{
+	(void)state;
+	for (unsigned by_machine = 0; by_machine < 2; by_machine++) {
+		struct rig *rig = start_sized(BEHIND_FAKE, false, 2 * GIB);
+
+		ask_for_much(rig);
+		if (by_machine) {
+			virtio_quiesce(&rig->blk.virtio, is_quiet, rig);
+			virtio_cut(&rig->blk.virtio);
+		} else {
+			driver_set_status(&rig->driver, 0);
+		}
+		guest_settle(&rig->guest);
+		assert_int_equal(rig->blk.requests, 5);
+		assert_int_equal(rig->quiet, 0);
+		let_go(rig);
+		assert_int_equal(rig->blk.requests, 0);
+		assert_int_equal(rig->fake.submitted, 256);
+		assert_int_equal(rig->fake.flushes, 0);
+		assert_int_equal(rig->failures, 0);
+		assert_int_equal(rig->quiet, by_machine);
+		if (by_machine) {
+			virtio_reset(&rig->blk.virtio.device);
+			virtio_resume(&rig->blk.virtio);
+		}
+		assert_int_equal(by_machine ? 0 : driver_status(&rig->driver),
+				 0);
+		ok(driver_find(&rig->driver, &rig->guest, 1));
+		ok(driver_start(&rig->driver, ALL));
+		assert_int_equal(run(rig, IN, 0, 512, 512), 0);
+		finish(rig);
+	}
 }
 
 /* One interrupt for all that is done at once. */
@@ -67,13 +118,6 @@ static void test_interrupts_are_few(void **state)
 		assert_true(driver_take(&rig->driver, 0, NULL) >= 0);
 	assert_int_equal(rig->guest.message_count, before + 1);
 	finish(rig);
-}
-
-static void is_quiet(void *arg)
-{
-	struct rig *rig = arg;
-
-	rig->quiet++;
 }
 
 static void test_drain(void **state)
@@ -193,6 +237,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_end_of_what_waits),
+		cmocka_unit_test(test_reset_of_what_waits),
 		cmocka_unit_test(test_interrupts_are_few),
 		cmocka_unit_test(test_drain),
 		cmocka_unit_test(test_heads_twice),

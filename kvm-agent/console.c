@@ -2,15 +2,14 @@
 /*
  * The guest's bytes go into a bounded queue by a vCPU's thread; the loop's
  * thread takes them from there to the log, to the tail that newcomers get, and
- * to who is connected. The log is halved in place by its descriptor, so that
- * it needs no name and no directory.
+ * to who is connected.
  */
 #include <errno.h>
 #include <pthread.h>
 #include <string.h>
-#include <sys/stat.h>
 
 #include "kvm-agent/console.h"
+#include "kvm-agent/console_log.h"
 #include "kvm-agent/peer.h"
 
 #define QUEUE_SIZE   (256u * 1024)
@@ -20,8 +19,7 @@
 struct console {
 	struct loop *loop;
 	struct peers *peers;
-	int log;
-	uint64_t log_size;
+	struct console_log *log; /* or NULL */
 	size_t (*input)(void *arg, const void *data, size_t size);
 	void *arg;
 	struct loop_work work;
@@ -44,54 +42,6 @@ struct viewer {
 	char held[TYPED_MAX]; /* for which there was no room there */
 	size_t held_size;
 };
-
-/* ---- the log ---- */
-
-static bool write_all(int fd, const uint8_t *data, size_t size, uint64_t at)
-{
-	while (size) {
-		ssize_t n = pwrite(fd, data, size, (off_t)at);
-
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n <= 0)
-			return false;
-		data += n;
-		size -= (size_t)n;
-		at += (uint64_t)n;
-	}
-	return true;
-}
-
-/* The newer half becomes all of it. */
-static void halve_log(struct console *console)
-{
-	uint64_t keep = CONSOLE_LOG_MAX / 2;
-	autofree uint8_t *half = malloc(keep);
-	ssize_t n = half ? pread(console->log, half, keep,
-				 (off_t)(console->log_size - keep))
-			 : -1;
-
-	if (n < 0)
-		n = 0;
-	if (!write_all(console->log, half, (size_t)n, 0))
-		n = 0;
-	if (ftruncate(console->log, n) == 0)
-		console->log_size = (uint64_t)n;
-}
-
-/* A full disk costs the log, not the guest. */
-static void write_log(struct console *console, const uint8_t *data, size_t size)
-{
-	if (console->log < 0)
-		return;
-	if (write_all(console->log, data, size, console->log_size))
-		console->log_size += size;
-	else
-		(void)!ftruncate(console->log, (off_t)console->log_size);
-	if (console->log_size > CONSOLE_LOG_MAX)
-		halve_log(console);
-}
 
 /* ---- out ---- */
 
@@ -124,7 +74,8 @@ static void spread(struct console *console, const uint8_t *data, size_t size)
 {
 	struct output output = { data, size };
 
-	write_log(console, data, size);
+	if (console->log)
+		console_log_put(console->log, data, size);
 	keep_tail(console, data, size);
 	if (console->peers)
 		peers_each(console->peers, show, &output);
@@ -277,22 +228,20 @@ static const struct peers_ops console_peers = {
 	.receive = receive,
 };
 
-static int start(struct console *console, int listener, struct err *err)
+static int start(struct console *console, int listener, int log,
+		 struct err *err)
 {
-	struct stat st;
-	int r = alloc_array(&console->queue, QUEUE_SIZE, 1, err);
+	int r = log < 0 ? 0 : console_log_new(&console->log, log, err);
 
 	if (!r)
+		r = alloc_array(&console->queue, QUEUE_SIZE, 1, err);
+	if (!r)
 		r = alloc_array(&console->tail, CONSOLE_TAIL_SIZE, 1, err);
-	if (!r && console->log >= 0 && fstat(console->log, &st) < 0)
-		r = err_sys(err, -errno, "the console's log");
 	if (r) {
 		if (listener >= 0)
 			close(listener);
 		return r;
 	}
-	if (console->log >= 0)
-		console->log_size = (uint64_t)st.st_size;
 	if (listener < 0)
 		return 0;
 	return peers_new(&console->peers, console->loop, listener,
@@ -303,8 +252,7 @@ static void release(struct console *console)
 {
 	loop_cancel(console->loop, &console->work);
 	peers_free(console->peers);
-	if (console->log >= 0)
-		close(console->log);
+	console_log_free(console->log);
 	pthread_mutex_destroy(&console->lock);
 	free(console->queue);
 	free(console->tail);
@@ -325,12 +273,11 @@ int console_new(struct console **out, struct loop *loop,
 		return r;
 	}
 	console->loop = loop;
-	console->log = options->log;
 	console->input = options->input;
 	console->arg = options->arg;
 	console->work.run = run_work;
 	pthread_mutex_init(&console->lock, NULL);
-	r = start(console, options->listener, err);
+	r = start(console, options->listener, options->log, err);
 	if (r) {
 		release(console);
 		return r;

@@ -10,7 +10,6 @@
 
 #define CONSOLE_PEERS_MAX 8u
 #define CONSOLE_TAIL_SIZE (64u * 1024)
-#define CONSOLE_LOG_MAX   (1024u * 1024)
 
 struct console;
 

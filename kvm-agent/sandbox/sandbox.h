@@ -25,7 +25,7 @@ enum sandbox_kind {
 	SANDBOX_CONTROL,
 	SANDBOX_VCPU,
 	SANDBOX_IO,
-	SANDBOX_FILES,  /* an image's helpers; I/O where there is no ring */
+	SANDBOX_FILES,  /* an image's helpers; I/O without a ring; the log */
 	SANDBOX_KEEPER, /* the keeper's client */
 	SANDBOX_KINDS,
 };

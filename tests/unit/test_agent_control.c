@@ -14,9 +14,11 @@
 #include <stdatomic.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 #include <sys/un.h>
 
 #include "kvm-agent/console.h"
+#include "kvm-agent/console_log.h"
 #include "kvm-agent/control.h"
 #include "kvm-agent/peer.h"
 #include "tests/rig/starved.h"
@@ -537,6 +539,8 @@ static void test_console_tail_and_log(void **state)
 	assert_int_equal(tail[CONSOLE_TAIL_SIZE - 1], 'a' + 1999 % 26);
 	assert_int_equal(tail[CONSOLE_TAIL_SIZE - 1001], 'a' + 1998 % 26);
 	stop_loop(fixture);
+	console_free(fixture->console);
+	fixture->console = NULL;
 	assert_in_range(lseek(copy, 0, SEEK_END), CONSOLE_LOG_MAX / 2,
 			CONSOLE_LOG_MAX);
 	assert_int_equal(pread(copy, line, 1, lseek(copy, 0, SEEK_END) - 1), 1);
@@ -669,6 +673,46 @@ static void test_console_overflow(void **state)
 	fixture_free(fixture);
 }
 
+static pthread_mutex_t disk = PTHREAD_MUTEX_INITIALIZER;
+
+/* In place of the library's: a disk that hangs while a test says so. */
+ssize_t pwrite(int fd, const void *data, size_t size, off_t at)
+{
+	pthread_mutex_lock(&disk);
+	pthread_mutex_unlock(&disk);
+	return syscall(SYS_pwrite64, fd, data, size, at);
+}
+
+/* Viewers are served, and the log has later what there was room for. */
+static void test_console_log_hangs(void **state)
+{
+	int log = memfd_create("log", MFD_CLOEXEC), copy = dup(log);
+	struct fixture *fixture = console_fixture(log);
+	int fd = connect_to(fixture);
+	char line[1000], end[40] = "";
+	off_t size;
+
+	(void)state;
+	pthread_mutex_lock(&disk);
+	for (unsigned i = 0; i < 3000; i++) {
+		memset(line, (int)('a' + i % 26), sizeof(line));
+		console_put(fixture->console, line, sizeof(line));
+		get_exactly(fd, line, sizeof(line));
+		assert_int_equal(line[999], 'a' + i % 26);
+	}
+	pthread_mutex_unlock(&disk);
+	stop_loop(fixture);
+	console_free(fixture->console);
+	fixture->console = NULL;
+	size = lseek(copy, 0, SEEK_END);
+	assert_in_range(size, CONSOLE_LOG_MAX / 2, CONSOLE_LOG_MAX);
+	assert_int_equal(pread(copy, end, 28, size - 28), 28);
+	assert_string_equal(end, "\r\n[vmsnap: output dropped]\r\n");
+	close(fd);
+	close(copy);
+	fixture_free(fixture);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -684,6 +728,7 @@ int main(void)
 		cmocka_unit_test(test_console_typed_and_gone),
 		cmocka_unit_test(test_console_input_waits),
 		cmocka_unit_test(test_console_overflow),
+		cmocka_unit_test(test_console_log_hangs),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -309,23 +309,12 @@ static int on_opened(struct vsock_hooks *hooks, void *arg, uint32_t port)
 	return on_write(hooks, end, line, (size_t)size) == size ? 0 : -EPIPE;
 }
 
-static void accept_one(struct loop_watch *watch, uint32_t events)
+static void take_in(struct listener *listener, int fd)
 {
-	struct vsock_sockets *sockets = watch->owner;
-	int fd = accept4(watch->fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+	struct vsock_sockets *sockets =
+		container_of(listener, struct vsock_sockets, accepting);
 	struct vsock_end *end;
 
-	(void)events;
-	if (fd < 0) {
-		if (errno == EAGAIN || errno == EINTR || errno == ECONNABORTED)
-			return;
-		/* It would be told of at once, and again. */
-		sockets->deaf = true;
-		watch->events = 0;
-		loop_change(sockets->loop, watch);
-		start_ticking(sockets);
-		return;
-	}
 	if (sockets->callers == VSOCK_CALLERS_MAX || !socket_peer_is_ours(fd)) {
 		close(fd);
 		return;
@@ -358,11 +347,6 @@ static void timer_ready(struct loop_watch *watch, uint32_t events)
 	(void)events;
 	(void)loop_timer_read(watch->fd);
 	sockets->ticking = false;
-	if (sockets->deaf) {
-		sockets->deaf = false;
-		sockets->accepting.events = EPOLLIN;
-		loop_change(sockets->loop, &sockets->accepting);
-	}
 	tick_callers(sockets);
 	if (virtio_vsock_tick(sockets->device) || sockets->callers)
 		start_ticking(sockets);
@@ -393,11 +377,10 @@ int vsock_sockets_start(struct vsock_sockets *sockets, struct loop *loop,
 					      timer_ready, sockets };
 	if (sockets->timer.fd < 0)
 		return sockets->timer.fd;
-	sockets->accepting = (struct loop_watch){ sockets->listener, EPOLLIN,
-						  accept_one, sockets };
 	r = loop_add(loop, &sockets->timer, err);
 	if (r == 0)
-		r = loop_add(loop, &sockets->accepting, err);
+		r = listener_start(&sockets->accepting, loop, sockets->listener,
+				   take_in, err);
 	sockets->loop = loop;
 	return r;
 }
@@ -411,7 +394,7 @@ void vsock_sockets_stop(struct vsock_sockets *sockets)
 		free_end(sockets->first);
 	}
 	if (sockets->loop) {
-		loop_remove(sockets->loop, &sockets->accepting);
+		listener_stop(&sockets->accepting);
 		loop_remove(sockets->loop, &sockets->timer);
 	}
 	if (sockets->timer.fd >= 0)

@@ -8,7 +8,7 @@
 #ifndef KVM_AGENT_VSOCK_SOCKETS_H
 #define KVM_AGENT_VSOCK_SOCKETS_H
 
-#include "format/base/loop.h"
+#include "format/base/listener.h"
 #include "kvm-agent/virtio/vsock.h"
 
 #define VSOCK_CALLERS_MAX 32u /* who have not said where to yet */
@@ -21,11 +21,10 @@ struct vsock_sockets {
 	bool connects;
 	struct loop *loop;
 	struct virtio_vsock *device;
-	struct loop_watch accepting;
+	struct listener accepting;
 	struct loop_watch timer; /* a tick, while something has a limit */
 	uint64_t tick_ns;        /* a second; a test has less time */
 	bool ticking;
-	bool deaf; /* no descriptor was left: nobody is accepted until a tick */
 	unsigned callers;
 	struct vsock_end *first; /* all ends */
 };

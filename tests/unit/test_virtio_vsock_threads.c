@@ -19,6 +19,7 @@
 #include <sys/un.h>
 
 #include "kvm-agent/vsock/sockets.h"
+#include "tests/rig/starved.h"
 #include "tests/rig/virtio_guest.h"
 
 #define TO_GUEST   0u
@@ -226,10 +227,34 @@ static void test_resets_under_connections(void **state)
 	finish(rig);
 }
 
+/* No descriptor is left for who connects: he waits, and nothing spins. */
+static void test_no_descriptor_left(void **state)
+{
+	struct rig *rig = start();
+	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	struct starved starved;
+	char byte;
+
+	(void)state;
+	assert_true(fd >= 0);
+	starved_begin(&starved);
+	assert_int_equal(connect(fd, (struct sockaddr *)&rig->address,
+				 sizeof(rig->address)),
+			 0);
+	assert_true(starved_await_sleep(&starved));
+	starved_end(&starved);
+	/* No driver is there who could take him. */
+	assert_int_equal(send(fd, "CONNECT 22\n", 11, MSG_NOSIGNAL), 11);
+	assert_int_equal(recv(fd, &byte, 1, 0), 0);
+	close(fd);
+	finish(rig);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_resets_under_connections),
+		cmocka_unit_test(test_no_descriptor_left),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -241,6 +241,17 @@ static void run_until_it_waits(struct rig *rig)
 	rig_must(is_under_way(rig), "a request is under way", NULL);
 }
 
+/* Of what the guest has asked for the disk gets no more. */
+static bool is_cut(struct rig *rig)
+{
+	const struct board *board = machine_board(rig->machine);
+	unsigned count = 0;
+
+	for (unsigned i = 0; i < board->virtio_count; i++)
+		count += virtio_is_ending(board->virtios[i]);
+	return count && count == board->virtio_count;
+}
+
 static void pause_and_take_back(const char *kernel)
 {
 	struct rig rig;
@@ -256,6 +267,7 @@ static void pause_and_take_back(const char *kernel)
 	rig_must(machine_resume(rig.machine, &err) == -EBUSY, "it runs", NULL);
 	rig_must(machine_pause(rig.machine, &err) == 0, "pause", &err);
 	run_until_it_waits(&rig);
+	rig_must(!is_cut(&rig), "a pause loses nothing", NULL);
 	let_answer(&disk);
 	while (machine_state(rig.machine) == MACHINE_RUNNING)
 		rig_run_for(&rig, TURN_NS);
@@ -297,6 +309,7 @@ static void reset_waits(const char *kernel)
 	start(&rig, kernel);
 	rig_must(machine_reset(rig.machine, &err) == 0, "reset", &err);
 	run_until_it_waits(&rig);
+	rig_must(is_cut(&rig), "a reset begins nothing more", NULL);
 	/* Through the reset into a pause. */
 	rig_must(machine_pause(rig.machine, &err) == 0, "pause", &err);
 	let_answer(&disk);
@@ -304,6 +317,7 @@ static void reset_waits(const char *kernel)
 		rig_run_for(&rig, TURN_NS);
 	rig_must(machine_state(rig.machine) == MACHINE_PAUSED, "paused", NULL);
 	rig_must(machine_resume(rig.machine, &err) == 0, "resume", &err);
+	rig_must(!is_cut(&rig), "it goes on", NULL);
 	rig_run_to_end(&rig);
 	rig_must(rig.ended == MACHINE_STOPPED &&
 			 strstr(rig.text, "it keeps what is written"),

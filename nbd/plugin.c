@@ -14,6 +14,7 @@
  */
 #include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/un.h>
@@ -37,6 +38,7 @@ static struct {
 	/* Of all connections; one of both. */
 	struct vms_reader *reader;
 	struct image_door *image;
+	bool lost; /* what was written, in part: it could not be closed */
 } door = { .ready_fd = -1, .passphrase_fd = -1 };
 
 static int failed(const struct err *err)
@@ -260,8 +262,10 @@ static void door_cleanup(void)
 	struct err err = { 0 };
 
 	remove_socket();
-	if (image_door_close(door.image, &err) < 0)
+	if (image_door_close(door.image, &err) < 0) {
+		door.lost = true;
 		failed(&err);
+	}
 	vms_reader_close(door.reader);
 	vms_cache_free(door.cache);
 	vms_close(door.vms);
@@ -271,6 +275,7 @@ static void door_cleanup(void)
 	door.vms = NULL;
 }
 
+/* nbdkit has ended everything else by then, and would end with 0. */
 static void door_unload(void)
 {
 	free(door.store);
@@ -279,6 +284,8 @@ static void door_unload(void)
 	free(door.image_path);
 	free(door.socket_path);
 	free(door.ready);
+	if (door.lost)
+		exit(EXIT_FAILURE);
 }
 
 /* ---- a connection ---- */

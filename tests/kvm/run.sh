@@ -258,6 +258,18 @@ expect 0 vmsnap stop --force fore
 wait "$fore" || fail "foreground: $(cat fore-err)"
 grep -q '^up' fore-out || fail "foreground: nothing on standard output"
 expect 0 vmsnap rm fore
+# Turned off by a signal: no failure, and no death by it.
+for signal in INT TERM; do
+	env --default-signal=INT "$VMSNAP" run fore --kernel "$guests/echo.elf" --memory 4M \
+		--foreground </dev/null >fore-out 2>fore-err &
+	fore=$!
+	state fore running
+	kill -$signal "$fore"
+	wait "$fore" || fail "foreground: status $? after SIG$signal: $(cat fore-err)"
+	expect 0 vmsnap ps
+	says '^fore +stopped .*turned off by a signal'
+	expect 0 vmsnap rm fore
+done
 # Nobody is left, once the last has gone.
 no_agents() { [ -z "$(agents)" ]; }
 until_true no_agents

@@ -110,14 +110,16 @@ mounted || fail "not mounted"
 kill "$(server)"
 until_true unmounted
 until_true idle
-# In the foreground.
-"$VMSNAP" mount mnt --foreground >fg 2>&1 &
-pid=$!
-until_true mounted
-same c.raw mnt/db/new/disk0.raw
-kill $pid
-wait $pid || fail "SIGTERM: exit status $?"
-until_true unmounted
+# In the foreground; told to end, it has done its work.
+for signal in TERM INT; do
+	env --default-signal=INT "$VMSNAP" mount mnt --foreground >fg 2>&1 &
+	pid=$!
+	until_true mounted
+	same c.raw mnt/db/new/disk0.raw
+	kill -$signal $pid
+	wait $pid || fail "SIG$signal: exit status $?"
+	until_true unmounted
+done
 # Killed while it is read: an error and no hang; off; and on again.
 expect 0 vmsnap mount mnt --json
 pid=$(json "d['pid']")

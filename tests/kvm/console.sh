@@ -47,6 +47,30 @@ expect 0 python3 attach.py leave "$VMSNAP" console web
 until_true log_has web '^got 78'
 expect 143 python3 attach.py SIGTERM "$VMSNAP" console web
 expect 130 python3 attach.py SIGINT "$VMSNAP" console web
+# A paste that is more than is kept on the way: the guest gets all of it.
+cat >paste.py <<'EOF'
+import os, select, sys
+import on_terminal
+pid, fd = on_terminal.start([sys.argv[1], "console", "web"])
+size = int(sys.argv[2])
+left, seen = b"y" * size, b""
+for seen in on_terminal.seen(fd):
+    if b"leaves it" in seen:
+        break
+while seen.count(b"got 79\r") + seen.count(b"got 79\n") < size:
+    ready = select.select([fd], [fd] if left else [], [], 60)
+    if not any(ready):
+        sys.exit(f"nothing within a minute, after {len(seen)} bytes")
+    if ready[0]:
+        seen += os.read(fd, 65536)
+    if ready[1]:
+        left = left[os.write(fd, left[:4096]):]
+os.write(fd, b"\x1d")
+for rest in on_terminal.seen(fd):
+    pass
+sys.exit(on_terminal.end(pid))
+EOF
+expect 0 python3 paste.py "$VMSNAP" 12000
 expect 0 vmsnap ps
 says '^web +running'
 expect 0 vmsnap rm --force web

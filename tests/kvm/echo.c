@@ -6,6 +6,7 @@
 #include "tests/kvm/guest/guest.h"
 
 #define COM1       0x3f8
+#define COM1_FCR   0x3fa
 #define COM1_LSR   0x3fd
 #define PM1_STATUS 0x600
 #define BUTTON     0x100
@@ -75,6 +76,7 @@ void guest_main(const struct start_info *info)
 	trap_set(VECTOR, on_tick);
 	ioapic_route(2, VECTOR);
 	pit_start(100);
+	out8(COM1_FCR, 1); /* its FIFO: 16 bytes a tick */
 	say("up");
 	for (;;) {
 		while (in8(COM1_LSR) & 1)

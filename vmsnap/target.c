@@ -116,16 +116,36 @@ static int remove_partial(struct target *target, struct err *err)
  * would go on with a file that has no name any more. Held until the end, so that
  * none begins. Who has no right to read it can't tell, and may replace it.
  */
-static int hold_replaced(struct target *target, struct err *err)
+static int hold(struct target *target, const char *path, int *file,
+		struct err *err)
 {
 	const struct vs_io_ops *ops = target->io->ops;
 
-	target->replaced = ops->open(target->io, target->path,
-				     IO_READ_ONLY | IO_NO_FOLLOW, NULL);
-	if (target->replaced >= 0 &&
-	    ops->lock(target->io, target->replaced, false) == -EBUSY)
+	*file = ops->open(target->io, path, IO_READ_ONLY | IO_NO_FOLLOW, NULL);
+	if (*file >= 0 && ops->lock(target->io, *file, false) == -EBUSY)
 		return in_use(target->path, err);
 	return 0;
+}
+
+/* NAME.vsi.NUMBER: its image's head has the lock of all of its layers. */
+static int hold_head(struct target *target, struct err *err)
+{
+	static const char suffix[] = ".vsi";
+	autofree char *head = strdup(target->path);
+	char *number = head ? strrchr(head, '.') : NULL;
+	size_t length;
+
+	if (!head)
+		return err_set(err, -ENOMEM, "out of memory");
+	if (!number || !number[1] ||
+	    number[1 + strspn(number + 1, "0123456789")])
+		return 0;
+	*number = '\0';
+	length = strlen(head);
+	if (length < strlen(suffix) ||
+	    strcmp(head + length - strlen(suffix), suffix) != 0)
+		return 0;
+	return hold(target, head, &target->head, err);
 }
 
 /* What to write on: the partial of before, the old file, or a new one. */
@@ -144,7 +164,9 @@ static int open_file(struct target *target, const struct vms_restore *restore,
 			       "'%s' is in the way and is no file; remove it",
 			       target->partial);
 	if (exists && !update)
-		r = hold_replaced(target, err);
+		r = hold(target, target->path, &target->replaced, err);
+	if (!r && exists)
+		r = hold_head(target, err);
 	if (r)
 		return r;
 	if (!restore->delta && partial) {
@@ -224,7 +246,7 @@ int target_open(struct target *target, struct vs_io *io,
 
 	memset(target, 0, sizeof(*target));
 	target->io = io;
-	target->file = target->replaced = -1;
+	target->file = target->replaced = target->head = -1;
 	target->size_bytes = size_bytes;
 	if (!strcmp(restore->target, "-"))
 		return open_stream(target, err);
@@ -306,7 +328,9 @@ void target_close(struct target *target)
 		target->io->ops->close(target->io, target->file);
 	if (target->replaced >= 0)
 		target->io->ops->close(target->io, target->replaced);
-	target->file = target->replaced = -1;
+	if (target->head >= 0)
+		target->io->ops->close(target->io, target->head);
+	target->file = target->replaced = target->head = -1;
 	free(target->path);
 	free(target->partial);
 	target->path = NULL;

@@ -17,6 +17,7 @@ struct target {
 	enum target_kind kind;
 	int file;     /* a stream: the plain descriptor */
 	int replaced; /* the old file of that name, so that nobody writes it */
+	int head;     /* of the image that it is a layer of, likewise */
 	char *path;
 	char *partial; /* a file: where it is written until it is whole */
 	bool is_fresh; /* nothing in it: holes need no work */

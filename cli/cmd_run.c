@@ -328,6 +328,8 @@ static int start_new(struct cli *cli, const char *home,
 		r = start(cli, home, machine, held, from->vms, &why);
 	if (r) {
 		run_snapshot_undo(from, machine);
+		/* Its descriptors may be those that were too many. */
+		run_snapshot_release(from);
 		(void)vms_machine_remove_held(home, machine->name, NULL);
 		err_set(err, r, "%s", why.text);
 	}

@@ -116,6 +116,7 @@ void run_snapshot_release(struct run_snapshot *from)
 	vms_close(from->vms);
 	if (from->io)
 		io_free(from->io);
+	*from = (struct run_snapshot){ 0 };
 }
 
 /* ---- rm ---- */
@@ -129,6 +130,7 @@ static bool has_pin(const struct image_base_info *base)
 struct doomed {
 	const char *paths[VMS_MACHINE_DISKS_MAX];
 	bool pinned[VMS_MACHINE_DISKS_MAX];
+	bool lost[VMS_MACHINE_DISKS_MAX]; /* there is none any more */
 	size_t count;
 	struct image_base_info base; /* of one with a pin; else not present */
 	struct vms *vms;             /* NULL: none has one, or they stay */
@@ -140,14 +142,15 @@ static void find_doomed(struct doomed *doomed, struct vs_io *io,
 	for (size_t i = 0; i < machine->disk_count; i++) {
 		const struct vms_machine_disk *disk = &machine->disks[i];
 		struct image_base_info base = { 0 };
+		int r;
 
 		if (disk->format != VMS_DISK_IMAGE ||
 		    !vms_machine_owns(home, machine->name, disk->path))
 			continue;
 		doomed->paths[doomed->count] = disk->path;
-		doomed->pinned[doomed->count] =
-			!image_read_base_info(io, disk->path, &base, NULL) &&
-			has_pin(&base);
+		r = image_read_base_info(io, disk->path, &base, NULL);
+		doomed->lost[doomed->count] = r == -ENOENT;
+		doomed->pinned[doomed->count] = !r && has_pin(&base);
 		if (doomed->pinned[doomed->count++])
 			doomed->base = base;
 	}
@@ -209,17 +212,36 @@ static int remove_image(struct cli *cli, struct vs_io *io, const char *path,
 	return r == -EBADMSG ? err_prefix(err, "--force removes it") : r;
 }
 
+/* Somebody has removed it by hand. Which pin was its is not known: that of the
+ * same path may be another host's of this name. */
+static void tell_lost(const struct cli *cli, const char *name, const char *path)
+{
+	char safe[2048];
+
+	report_warning(
+		cli,
+		"machine '%s': image '%s' was gone already: its pin "
+		"stays, if it had one ('vmsnap list --pins'), and 'vmsnap "
+		"pin remove --force PIN' removes it",
+		name, escape_name(safe, sizeof(safe), path));
+}
+
+/* `all_known`: each of them was there once. */
 static int remove_images(struct cli *cli, struct vs_io *io, const char *home,
-			 const struct vms_machine *machine, struct err *err)
+			 const struct vms_machine *machine, bool all_known,
+			 struct err *err)
 {
 	struct doomed doomed = { 0 };
 	int r;
 
 	find_doomed(&doomed, io, home, machine);
 	r = open_pins(cli, &doomed, machine->name, err);
-	for (size_t i = 0; !r && i < doomed.count; i++)
+	for (size_t i = 0; !r && i < doomed.count; i++) {
 		r = remove_image(cli, io, doomed.paths[i],
 				 doomed.pinned[i] ? doomed.vms : NULL, err);
+		if (!r && all_known && doomed.lost[i])
+			tell_lost(cli, machine->name, doomed.paths[i]);
+	}
 	vms_close(doomed.vms);
 	return r;
 }
@@ -238,10 +260,12 @@ static int name_all(const char *home, const char *name,
 }
 
 static int load_disks(const char *home, const char *name,
-		      struct vms_machine *machine, struct err *err)
+		      struct vms_machine *machine, bool *all_known,
+		      struct err *err)
 {
 	int r = vms_machine_load(home, name, machine, err);
 
+	*all_known = !r;
 	/* Their names are known all the same. */
 	if (r == -EBADMSG || r == -EOPNOTSUPP)
 		r = name_all(home, name, machine, err);
@@ -253,11 +277,12 @@ int run_disks_remove(struct cli *cli, const char *home, const char *name,
 {
 	struct vms_machine machine = { 0 };
 	struct vs_io *io = NULL;
-	int r = load_disks(home, name, &machine, err);
+	bool all_known;
+	int r = load_disks(home, name, &machine, &all_known, err);
 
 	if (!r) {
 		io = io_new(err);
-		r = io ? remove_images(cli, io, home, &machine, err)
+		r = io ? remove_images(cli, io, home, &machine, all_known, err)
 		       : (err->code ? err->code : -EIO);
 	}
 	if (io)

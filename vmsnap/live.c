@@ -88,13 +88,20 @@ int live_pin_put(struct vms *vms, const char *path, const struct volume *volume,
 		 struct err *err)
 {
 	uint8_t id[SMALL_ID_SIZE];
+	char hex[SMALL_ID_HEX_SIZE];
 	int r = random_fill(id, sizeof(id), err);
 
 	memset(pin, 0, sizeof(id));
-	if (!r)
-		r = live_pin_put_as(vms, path, volume, snapshot, id, err);
-	if (!r)
+	if (r)
+		return r;
+	r = live_pin_put_as(vms, path, volume, snapshot, id, err);
+	if (!r) {
 		memcpy(pin, id, sizeof(id));
+		return 0;
+	}
+	/* It may be there, but not durable: nobody will know of it. */
+	hex_encode(hex, id, SMALL_ID_SIZE);
+	(void)store_delete_pin(vms->store, hex, NULL);
 	return r;
 }
 

@@ -83,6 +83,31 @@ errs "is not an image: its pin stays"
 [ -z "$(ls -A home/machines)" ] || fail "left behind: $(ls -A home/machines)"
 [ "$(vmsnap list --pins | wc -l)" = $((before - 1)) ] || fail "pins: $(vmsnap list --pins)"
 
+# An image that somebody has removed by hand: the rest goes, and what is left is
+# said in one line, with what removes it.
+vmsnap run -q web --from two --kernel "$guest" --memory 16M
+until_true log_has web '^pass 0'
+until_true ended web
+rm home/machines/web/disk0.vsi
+before=$(vmsnap list --pins | wc -l)
+expect 4 vmsnap run web
+errs "disk0.vsi"
+expect 0 vmsnap rm web
+errs "^vmsnap: rm: warning: machine 'web': image '.*/disk0.vsi' was gone already: its pin stays .*pin remove --force PIN"
+[ "$(wc -l <err)" = 1 ] || fail "it said: $(cat err)"
+[ -z "$(ls -A home/machines)" ] || fail "left behind: $(ls -A home/machines)"
+[ "$(vmsnap list --pins | wc -l)" = $((before - 1)) ] || fail "pins: $(vmsnap list --pins)"
+before=$((before - 1))
+expect 0 vmsnap list --pins --json
+left=$(jq -r '.pins[] | select(.state != "used" and (.path | endswith("machines/web/disk0.vsi"))) | .id' out)
+[ -n "$left" ] || fail "it is not listed: $(cat out)"
+for pin in $left; do
+	expect 0 vmsnap pin remove --force "$pin"
+	before=$((before - 1))
+done
+[ "$(vmsnap list --pins | wc -l)" = $before ] || fail "pins: $(vmsnap list --pins)"
+[ "$(pins web)" = "$(vmsnap list --pins | grep -c disk1.vsi || :)" ] || fail "pins: $(vmsnap list --pins)"
+
 # Without a description its images are known by their names, and their pins go.
 vmsnap run -q web --from two --kernel "$guest" --memory 16M
 until_true log_has web '^pass 0'

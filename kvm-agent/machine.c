@@ -208,7 +208,7 @@ static int start_thread(pthread_t *out, void *(*run)(void *),
 {
 	int r = thread_make(out, run, machine);
 
-	return r ? err_sys(err, r, "a thread") : 0;
+	return r ? thread_failed(err, r, "a thread") : 0;
 }
 
 static void *io_thread(void *arg)

@@ -337,7 +337,7 @@ static int start(struct vms_control *control, struct err *err)
 		r = thread_make(&control->thread, accept_main, control);
 	if (r)
 		control_unbind(live->path);
-	return r ? err_sys(err, r, "a thread for the control socket") : 0;
+	return r ? thread_failed(err, r, "a thread for the control socket") : 0;
 }
 
 int vms_control_start(struct vms_control **out, struct vms_live *live,

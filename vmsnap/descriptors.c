@@ -4,8 +4,16 @@
 #include "vmsnap/descriptors.h"
 
 #include <assert.h>
+#include <errno.h>
 #include <fcntl.h>
 #include <unistd.h>
+
+/* Of numbers that are past the limit, the kernel says EINVAL and EBADF. */
+static bool too_many(void)
+{
+	errno = EMFILE;
+	return false;
+}
 
 bool descriptors_place(const int *fds, int first, int end)
 {
@@ -17,11 +25,11 @@ bool descriptors_place(const int *fds, int first, int end)
 		if (high[i] >= 0 && high[i] < end)
 			high[i] = fcntl(high[i], F_DUPFD_CLOEXEC, end);
 		if (fds[i] >= 0 && high[i] < 0)
-			return false;
+			return too_many();
 	}
 	for (int i = first; i < end; i++) {
 		if (high[i] >= 0 && dup2(high[i], i) < 0)
-			return false;
+			return too_many();
 	}
 	return true;
 }

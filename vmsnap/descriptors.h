@@ -9,7 +9,7 @@
 
 /* fds[n], unless it is -1, gets the number n, and goes along with an exec, for
  * each n from `first` to `end` - 1; `end` is at most DESCRIPTORS_END. For
- * between fork and exec: async-signal-safe calls only. */
+ * between fork and exec: async-signal-safe calls only. False: errno says why. */
 bool descriptors_place(const int *fds, int first, int end);
 
 #endif

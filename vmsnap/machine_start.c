@@ -340,20 +340,35 @@ static void exec_agent(const struct start *start)
 }
 
 /* Async-signal-safe calls only. */
-static void run_child(const struct start *start)
+static bool prepare_child(const struct start *start)
 {
-	static const char words[] = "kvm-agent: can't be started\n";
-	const int null = open("/dev/null", O_RDWR | O_CLOEXEC);
+	int null;
 
 	setsid();
 	signal(SIGPIPE, SIG_DFL);
-	/* agent.log may be among the numbers that are overwritten below. */
-	if (join_group(start) && null >= 0 && dup2(null, 0) >= 0 &&
-	    dup2(null, 1) >= 0 && dup2(start->log, 2) >= 0 && place_fds(start))
+	/* First, to be heard; and as agent.log may be among the numbers that
+	 * are overwritten below. */
+	if (dup2(start->log, 2) < 0 || !join_group(start))
+		return false;
+	null = open("/dev/null", O_RDWR | O_CLOEXEC);
+	return null >= 0 && dup2(null, 0) >= 0 && dup2(null, 1) >= 0 &&
+	       place_fds(start);
+}
+
+static void run_child(const struct start *start)
+{
+	static const char words[] = "kvm-agent: can't be started\n";
+	static const char full[] =
+		"kvm-agent: can't be started: too many open files for one "
+		"process (raise 'ulimit -n', or LimitNOFILE= of the "
+		"service)\n";
+	ssize_t n;
+
+	if (prepare_child(start))
 		exec_agent(start);
-	if (write(2, words, sizeof(words) - 1) < 0)
-		_exit(126);
-	_exit(127);
+	n = errno == EMFILE ? write(2, full, sizeof(full) - 1)
+			    : write(2, words, sizeof(words) - 1);
+	_exit(n < 0 ? 126 : 127);
 }
 
 /* ---- the parent ---- */

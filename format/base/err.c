@@ -50,6 +50,15 @@ int err_set(struct err *err, int code, const char *format, ...)
 	return code;
 }
 
+/* One that has an end to it which its usual words don't tell. */
+static const char *reason_of(int code, char *spare, size_t size)
+{
+	if (code == -EMFILE)
+		return "too many open files for one process (raise 'ulimit "
+		       "-n', or LimitNOFILE= of the service)";
+	return strerror_r(-code, spare, size);
+}
+
 int err_sys(struct err *err, int code, const char *format, ...)
 {
 	char text[ERR_TEXT_MAX], spare[128];
@@ -60,7 +69,7 @@ int err_sys(struct err *err, int code, const char *format, ...)
 	assert(code < 0);
 	if (!err)
 		return code;
-	reason = strerror_r(-code, spare, sizeof(spare));
+	reason = reason_of(code, spare, sizeof(spare));
 	reason_size = strnlen(reason, sizeof(spare));
 	va_start(args, format);
 	put_words(text, sizeof(text) - reason_size - 2, format, args);

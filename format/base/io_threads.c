@@ -115,7 +115,7 @@ static int pool_new(struct vs_io *io, struct io_pool **out, struct err *err)
 	}
 	if (!pool->thread_count) {
 		pool_free(pool);
-		return err_sys(err, r, "threads for input and output");
+		return thread_failed(err, r, "threads for input and output");
 	}
 	*out = pool;
 	return 0;

@@ -13,6 +13,7 @@
 #include <string.h>
 
 #include "format/base/base.h"
+#include "format/base/thread.h"
 
 enum pool_gate { GATE_SHUT, GATE_OPEN, GATE_CANCELLED };
 
@@ -116,10 +117,7 @@ static int start_workers(struct pool *pool, struct pool_worker *list,
 			break;
 	}
 	pthread_sigmask(SIG_SETMASK, &old, NULL);
-	if (r)
-		return err_sys(err, -r, "can't start worker thread %u of %u",
-			       *started, workers);
-	return 0;
+	return r ? thread_failed(err, -r, "a worker thread") : 0;
 }
 
 int pool_run(unsigned workers, pool_fn *fn, void *arg, struct err *err)

@@ -9,6 +9,8 @@
 
 #include <pthread.h>
 
+#include "format/base/err.h"
+
 enum thread_kind {
 	THREAD_FILES, /* an image's slow work; what io_threads.c reads, writes */
 	THREAD_KEEPER, /* talks to a keeper: its socket */
@@ -24,5 +26,7 @@ void thread_begin(enum thread_kind kind);
 /* 0 or -errno. Signals are for the program's other threads, but for SIGSYS,
  * which each has to answer for itself: a call that a sandbox refuses. */
 int thread_make(pthread_t *thread, void *(*run)(void *), void *arg);
+/* `code`, with the words for a thread that could not be made: `what` is one. */
+int thread_failed(struct err *err, int code, const char *what);
 
 #endif

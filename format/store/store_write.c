@@ -11,6 +11,7 @@
 #include <signal.h>
 #include <stdio.h>
 
+#include "format/base/thread.h"
 #include "format/store/store_private.h"
 
 /* ---- the run's failure ---- */
@@ -155,7 +156,7 @@ static int start_thread(struct store *store, struct err *err)
 	r = pthread_create(&finisher->thread, NULL, finisher_main, store);
 	pthread_sigmask(SIG_SETMASK, &before, NULL);
 	if (r)
-		return err_sys(err, -r, "can't start a thread");
+		return thread_failed(err, -r, "a thread");
 	finisher->has_thread = true;
 	return 0;
 }

@@ -19,6 +19,7 @@
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 
+#include "format/base/thread.h"
 #include "kvm-agent/sandbox/sandbox.h"
 #include "kvm-agent/vm/vcpu.h"
 
@@ -259,7 +260,7 @@ static int start_thread(struct vcpu *vcpu, struct err *err)
 	r = pthread_create(&vcpu->thread, NULL, vcpu_thread, vcpu);
 	pthread_sigmask(SIG_SETMASK, &old, NULL);
 	if (r)
-		return err_sys(err, -r, "the thread of vCPU %u", vcpu->index);
+		return thread_failed(err, -r, "the thread of a vCPU");
 	vcpu->has_thread = true;
 	return 0;
 }

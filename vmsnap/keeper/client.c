@@ -521,7 +521,7 @@ static int start_thread(struct keeper_client *client, struct err *err)
 	r = pthread_create(&client->thread, NULL, client_main, client);
 	pthread_sigmask(SIG_SETMASK, &old, NULL);
 	client->has_thread = r == 0;
-	return r ? err_sys(err, -r, "a thread") : 0;
+	return r ? thread_failed(err, -r, "a thread") : 0;
 }
 
 static int wait_ready(struct keeper_client *client, uint64_t patience_ms,

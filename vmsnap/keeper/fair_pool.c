@@ -11,6 +11,8 @@
 #include <pthread.h>
 #include <signal.h>
 
+#include "format/base/thread.h"
+
 #define WORKERS_MAX 32u
 
 struct fair_pool {
@@ -182,7 +184,7 @@ int fair_pool_new(struct fair_pool **out, unsigned workers, struct err *err)
 	pthread_mutex_unlock(&pool->lock);
 	if (r) {
 		fair_pool_free(pool);
-		return err_sys(err, r, "a thread");
+		return thread_failed(err, r, "a thread of the keeper");
 	}
 	*out = pool;
 	return 0;

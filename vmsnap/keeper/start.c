@@ -78,27 +78,39 @@ static void leave_others(const struct start *start)
 	(void)close_range(first, ~0u, CLOSE_RANGE_CLOEXEC);
 }
 
+static bool prepare_child(const struct start *start)
+{
+	const int null = open("/dev/null", O_RDWR | O_CLOEXEC);
+
+	return null >= 0 && dup2(null, 0) >= 0 && dup2(null, 1) >= 0 &&
+	       dup2(start->log, 2) >= 0 && chdir("/") == 0 &&
+	       descriptors_place(start->fds, FD_DIRECTORY, FD_COUNT);
+}
+
 /* Async-signal-safe calls only. A child of a child: nobody's to wait for. */
 static void run_child(const struct start *start)
 {
-	static const char words[] = "can't be started\n";
-	const int null = open("/dev/null", O_RDWR | O_CLOEXEC);
-	const int ready = fcntl(start->fds[FD_READY], F_DUPFD_CLOEXEC, 64);
+	static const char words[] = "can't run it\n";
+	static const char full[] =
+		"too many open files for one process (raise 'ulimit -n', or "
+		"LimitNOFILE= of the service)\n";
+	int ready = fcntl(start->fds[FD_READY], F_DUPFD_CLOEXEC, FD_COUNT);
+	ssize_t n;
 
+	if (ready < 0)
+		ready = start->fds[FD_READY];
 	setsid();
 	if (fork())
 		_exit(0);
 	signal(SIGPIPE, SIG_DFL);
-	if (null >= 0 && dup2(null, 0) >= 0 && dup2(null, 1) >= 0 &&
-	    dup2(start->log, 2) >= 0 && chdir("/") == 0 &&
-	    descriptors_place(start->fds, FD_DIRECTORY, FD_COUNT)) {
+	if (prepare_child(start)) {
 		leave_others(start);
 		execv(start->how->program,
 		      (char *const *)(uintptr_t)start->words);
 	}
-	if (write(ready, words, sizeof(words) - 1) < 0)
-		_exit(126);
-	_exit(127);
+	n = errno == EMFILE ? write(ready, full, sizeof(full) - 1)
+			    : write(ready, words, sizeof(words) - 1);
+	_exit(n < 0 ? 126 : 127);
 }
 
 /* "ok", or a code and words. */

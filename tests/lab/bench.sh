@@ -5,7 +5,6 @@
 # writes end with a flush.
 # tests/lab/bench starts it.
 . /files/lib.sh
-machine=ours
 sheet=/results/figures # one line a figure: what, value
 size=2147483648
 depths="1 16 64 256"
@@ -34,8 +33,6 @@ chill() {
 	sync
 	echo 3 >/proc/sys/vm/drop_caches
 }
-
-warm_up() { cat /dev/vda >/dev/null; }
 
 guest_rate() { # DEVICE OP DEPTH
 	on_guest "/tmp/tool rate $1 $2 $(requests "$3") $3 0 $size"
@@ -96,14 +93,72 @@ for depth in $depths; do
 	rates "tiny guest, raw file" "$depth" tiny_rate /lab/disk.raw
 done
 
-# ---- ours ----
-warm_up
-begun=$(at)
-vmsnap run $machine --kernel /files/vmlinuz --initrd /files/guest-initrd \
-	--append "$kernel_words" --memory 512M --in-place --disk /dev/vda \
-	--disk /tmp/tool.raw --disk /lab/disk.vsi --disk /lab/disk.raw || exit 1
-seen=0
-prompted
+# ---- a whole guest: in our machine, and in QEMU's with what makes it fast ----
+log() {
+	case $1 in
+	qemu) echo /tmp/qemu.log ;;
+	*) echo "$VMSNAP_HOME/machines/$1/console.log" ;;
+	esac
+}
+is_in() { # MACHINE STATE
+	case $1 in
+	qemu) [ -d "/proc/$qemu" ] ;;
+	*) vmsnap ps | grep -q "^$1 *$2 " ;;
+	esac
+}
+type_at() {
+	case $machine in
+	# Its end does not come right behind what is typed: QEMU drops both then.
+	qemu) { cat; sleep 5; } | timeout 5 nc 127.0.0.1 4444 ;;
+	*) timeout 5 vmsnap console "$machine" ;;
+	esac >/dev/null 2>&1
+}
+start_ours() {
+	vmsnap run ours --kernel /files/vmlinuz --initrd /files/guest-initrd \
+		--append "$kernel_words" --memory 512M --in-place --disk /dev/vda \
+		--disk /tmp/tool.raw --disk /lab/disk.vsi --disk /lab/disk.raw ||
+		exit 1
+}
+disk() {
+	echo "-drive file=$1,if=none,id=$2,format=raw,cache=writeback,aio=io_uring
+		-device virtio-blk-pci,drive=$2,iothread=io"
+}
+start_qemu() {
+	: >/tmp/qemu.log
+	qemu-system-x86_64 -L /usr/share/seabios -L /usr/share/qemu -accel kvm \
+		-cpu host -M q35 -m 512 -nodefaults -display none -no-reboot \
+		-chardev socket,id=con,host=127.0.0.1,port=4444,server=on,wait=off,logfile=/tmp/qemu.log \
+		-serial chardev:con -object iothread,id=io \
+		-device virtio-rng-pci -kernel /files/vmlinuz \
+		-initrd /files/guest-initrd -append "$kernel_words" \
+		$(disk /dev/vda a) $(disk /tmp/tool.raw b) \
+		$(disk /lab/disk.raw c) >/tmp/qemu.out 2>&1 &
+	qemu=$!
+}
+boot() { # MACHINE
+	cat /dev/vda >/dev/null
+	machine=$1
+	seen=0
+	begun=$(at)
+	"start_$machine"
+	prompted
+}
+kill_ours() {
+	vmsnap stop -q --force ours
+	vmsnap rm -q ours
+}
+kill_qemu() {
+	kill -9 "$qemu"
+	wait "$qemu"
+}
+
+# The first time, code is translated that the other one then finds.
+for machine in ours qemu; do
+	boot $machine
+	"kill_$machine"
+done
+
+boot ours
 figure "ours, start to login prompt, s" "$(since "$begun")"
 logged_in
 fetch_tool
@@ -112,31 +167,9 @@ for depth in $depths; do
 	rates "ours, raw file" "$depth" guest_rate /dev/vdd
 done
 no_device_rates
-typed 'poweroff -f'
-until is_in $machine stopped; do sleep 0.3; done
+kill_ours
 
-# ---- QEMU's, with what makes it fast ----
-log() { echo /tmp/qemu.log; }
-is_in() { [ -d "/proc/$qemu" ]; }
-# Its end does not come right behind what is typed: QEMU drops both then.
-type_at() { { cat; sleep 5; } | timeout 5 nc 127.0.0.1 4444 >/dev/null 2>&1; }
-disk() {
-	echo "-drive file=$1,if=none,id=$2,format=raw,cache=writeback,aio=io_uring
-		-device virtio-blk-pci,drive=$2,iothread=io"
-}
-warm_up
-begun=$(at)
-: >/tmp/qemu.log
-qemu-system-x86_64 -L /usr/share/seabios -L /usr/share/qemu -accel kvm \
-	-cpu host -M q35 -m 512 -nodefaults -display none -no-reboot \
-	-chardev socket,id=con,host=127.0.0.1,port=4444,server=on,wait=off,logfile=/tmp/qemu.log \
-	-serial chardev:con -object iothread,id=io -device virtio-rng-pci \
-	-kernel /files/vmlinuz -initrd /files/guest-initrd \
-	-append "$kernel_words" $(disk /dev/vda a) $(disk /tmp/tool.raw b) \
-	$(disk /lab/disk.raw c) >/tmp/qemu.out 2>&1 &
-qemu=$!
-seen=0
-prompted
+boot qemu
 figure "QEMU, start to login prompt, s" "$(since "$begun")"
 logged_in
 on_guest "dmesg --level=emerg,alert,crit,err,warn" >/results/qemu-complaints
@@ -144,5 +177,5 @@ fetch_tool
 for depth in $depths; do
 	rates "QEMU, raw file" "$depth" guest_rate /dev/vdc
 done
-typed 'poweroff -f'
-wait $qemu
+kill_qemu
+:

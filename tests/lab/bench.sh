@@ -123,13 +123,18 @@ disk() {
 	echo "-drive file=$1,if=none,id=$2,format=raw,cache=writeback,aio=io_uring
 		-device virtio-blk-pci,drive=$2,iothread=io"
 }
-start_qemu() {
+start_qemu() { # with the devices that ours has, but for vsock
 	: >/tmp/qemu.log
 	qemu-system-x86_64 -L /usr/share/seabios -L /usr/share/qemu -accel kvm \
 		-cpu host -M q35 -m 512 -nodefaults -display none -no-reboot \
 		-chardev socket,id=con,host=127.0.0.1,port=4444,server=on,wait=off,logfile=/tmp/qemu.log \
 		-serial chardev:con -object iothread,id=io \
-		-device virtio-rng-pci -kernel /files/vmlinuz \
+		-device virtio-rng-pci -device virtio-balloon-pci \
+		-device virtio-serial-pci -chardev null,id=null \
+		-device virtconsole,chardev=null \
+		-chardev socket,id=ga,path=/tmp/qemu-ga,server=on,wait=off \
+		-device virtserialport,chardev=ga,name=org.qemu.guest_agent.0 \
+		-kernel /files/vmlinuz \
 		-initrd /files/guest-initrd -append "$kernel_words" \
 		$(disk /dev/vda a) $(disk /tmp/tool.raw b) \
 		$(disk /lab/disk.raw c) >/tmp/qemu.out 2>&1 &

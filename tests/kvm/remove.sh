@@ -93,7 +93,7 @@ before=$(vmsnap list --pins | wc -l)
 expect 4 vmsnap run web
 errs "disk0.vsi"
 expect 0 vmsnap rm web
-errs "^vmsnap: rm: warning: machine 'web': image '.*/disk0.vsi' was gone already: its pin stays .*pin remove --force PIN"
+errs "^vmsnap: rm: warning: machine 'web': image '.*/disk0.vsi' was gone already: its pin stays, .*pin remove --force PIN"
 [ "$(wc -l <err)" = 1 ] || fail "it said: $(cat err)"
 [ -z "$(ls -A home/machines)" ] || fail "left behind: $(ls -A home/machines)"
 [ "$(vmsnap list --pins | wc -l)" = $((before - 1)) ] || fail "pins: $(vmsnap list --pins)"

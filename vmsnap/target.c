@@ -131,12 +131,12 @@ static int hold(struct target *target, const char *path, int *file,
 static int hold_head(struct target *target, struct err *err)
 {
 	static const char suffix[] = ".vsi";
-	autofree char *head = strdup(target->path);
-	char *number = head ? strrchr(head, '.') : NULL;
+	char head[PATH_MAX]; /* the path was held against it */
+	char *number;
 	size_t length;
 
-	if (!head)
-		return err_set(err, -ENOMEM, "out of memory");
+	snprintf(head, sizeof(head), "%s", target->path);
+	number = strrchr(head, '.');
 	if (!number || !number[1] ||
 	    number[1 + strspn(number + 1, "0123456789")])
 		return 0;

@@ -44,9 +44,12 @@ static int no_answer(const char *name, struct err *err)
 		       name, name);
 }
 
-static int went_away(const char *name, struct err *err)
+int machine_not_running(const char *name, struct err *err)
 {
-	return err_set(err, -ESRCH, "machine '%s' is not running", name);
+	return err_set(err, -ESRCH,
+		       "machine '%s' is not running: 'vmsnap ps' says how it "
+		       "ended, 'vmsnap run %s' starts it",
+		       name, name);
 }
 
 static int take_some(struct client *client, const char *name, struct err *err)
@@ -65,7 +68,7 @@ static int take_some(struct client *client, const char *name, struct err *err)
 	if (n < 0 && (errno == EAGAIN || errno == EINTR))
 		return 0;
 	if (n <= 0)
-		return went_away(name, err);
+		return machine_not_running(name, err);
 	lines_add(&client->lines, (size_t)n);
 	return 0;
 }
@@ -112,7 +115,7 @@ int machine_connect(const char *home, const char *name, const char *socket,
 		return r;
 	r = control_connect_to(path, err);
 	if (r == -ENOENT || r == -ECONNREFUSED)
-		r = went_away(name, err);
+		r = machine_not_running(name, err);
 	return r;
 }
 
@@ -175,7 +178,7 @@ static json_t *ask(struct client *client, const char *name, const char *what,
 	json_t *reply;
 
 	if (send(client->fd, request, (size_t)size, MSG_NOSIGNAL) != size) {
-		went_away(name, err);
+		machine_not_running(name, err);
 		return NULL;
 	}
 	reply = next_object(client, name, err);

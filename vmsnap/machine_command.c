@@ -29,8 +29,7 @@ static int must_run(const char *home, const char *name, struct err *err)
 	if (r < 0)
 		return r;
 	if (!status.alive)
-		return err_set(err, -ESRCH, "machine '%s' is not running",
-			       name);
+		return machine_not_running(name, err);
 	if (strcmp(status.state, "running") != 0)
 		return err_set(err, -EINVAL,
 			       "machine '%s' is %s: its guest can't answer",

@@ -18,6 +18,8 @@ ssize_t machine_read_file(int directory, const char *file, size_t max,
 			  char **out, struct err *err);
 /* Does an agent hold the lock? 1, 0, -errno. */
 int machine_is_locked(int directory, struct err *err);
+/* -ESRCH with words: its agent is gone, or was never there. */
+int machine_not_running(const char *name, struct err *err);
 /* A connected socket of the machine's, by the name before its ".sock". -ESRCH:
  * there is no agent. */
 int machine_connect(const char *home, const char *name, const char *socket,

@@ -112,8 +112,7 @@ int vms_machine_kill(const char *home, const char *name, struct err *err)
 	if (r < 0)
 		return r;
 	if (!r || fstatat(directory, "lock", &lock, 0) < 0)
-		return err_set(err, -ESRCH, "machine '%s' is not running",
-			       name);
+		return machine_not_running(name, err);
 	process = read_pid(directory, err);
 	if (process < 0)
 		return err_prefix(err, "machine '%s'", name);

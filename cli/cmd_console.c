@@ -244,7 +244,6 @@ static int turn(struct screen *screen, struct err *err)
 		     false),
 		want(screen->output, false, screen->shown.count),
 	};
-	int r;
 
 	if (poll(fds, ARRAY_SIZE(fds), LOOK_MS) < 0)
 		return errno == EINTR ? 0 : err_sys(err, -errno, "poll");
@@ -254,8 +253,7 @@ static int turn(struct screen *screen, struct err *err)
 		send_typed(screen);
 	if (fds[0].events & POLLIN && fds[0].revents)
 		receive(screen);
-	r = fds[2].revents ? show(screen, err) : 0;
-	return r;
+	return fds[2].revents ? show(screen, err) : 0;
 }
 
 /* Until somebody leaves, or the machine has and all that it said is shown. */

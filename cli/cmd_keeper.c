@@ -15,17 +15,40 @@
 #define GONE_MS   30000
 #define ANSWER_MS 10000 /* one that is asked how it is, or to end by force */
 
-/* Of one keeper; a failure is told, and its status kept in *first: the others
- * are for it none the worse. One that does not run is none. */
-static void tell_failure(const struct cli *cli, const char *hex, int r,
-			 struct err *why, int *first)
+/* To one keeper; what is to be said of it goes to `out` as well. */
+typedef int keeper_verb(const struct cli *cli, const char *home,
+			const uint8_t store[VMS_STORE_ID_SIZE], const char *hex,
+			json_t *out, struct err *err);
+
+/* A failure is told, and the first one's status kept in *first: the others are
+ * for it none the worse. One that does not run is none. */
+static int each_keeper(const struct cli *cli, keeper_verb *verb, json_t *out,
+		       int *first, struct err *err)
 {
-	if (!r || r == -ESRCH)
-		return;
-	err_prefix(why, "keeper of store %.12s", hex);
-	report_error(cli, why);
-	if (!*first)
-		*first = (int)status_of(r);
+	struct vms_keeper_list list = { 0 };
+	char home[PATH_MAX];
+	int r = cli_home(cli, home, err);
+
+	if (!r)
+		r = vms_keeper_list(home, &list, err);
+	if (r)
+		return r;
+	for (size_t i = 0; i < list.count; i++) {
+		char hex[2 * VMS_STORE_ID_SIZE + 1];
+		struct err why = { 0 };
+		int code;
+
+		hex_encode(hex, list.stores[i], VMS_STORE_ID_SIZE);
+		code = verb(cli, home, list.stores[i], hex, out, &why);
+		if (!code || code == -ESRCH)
+			continue;
+		err_prefix(&why, "keeper of store %.12s", hex);
+		report_error(cli, &why);
+		if (!*first)
+			*first = (int)status_of(code);
+	}
+	vms_keeper_list_release(&list);
+	return 0;
 }
 
 /* ---- status ---- */
@@ -63,7 +86,7 @@ static void status_line(const char *hex, const struct vms_keeper_status *s)
 
 static int status_one(const struct cli *cli, const char *home,
 		      const uint8_t store[VMS_STORE_ID_SIZE], const char *hex,
-		      json_t *keepers, unsigned *count, struct err *err)
+		      json_t *keepers, struct err *err)
 {
 	struct vms_keeper_status status;
 	struct vms_keeper *keeper;
@@ -75,11 +98,10 @@ static int status_one(const struct cli *cli, const char *home,
 	vms_keeper_close(keeper);
 	if (r)
 		return r;
-	if (cli_given(cli, OPT_JSON)) {
-		json_array_append_new(keepers, status_document(hex, &status));
+	json_array_append_new(keepers, status_document(hex, &status));
+	if (cli_given(cli, OPT_JSON))
 		return 0;
-	}
-	if (!(*count)++)
+	if (json_array_size(keepers) == 1)
 		say("%-12s  %8s  %8s  %10s  %10s  %5s  %8s\n", "STORE",
 		    "PROCESS", "MACHINES", "SERVED", "CACHE", "HITS", "UPTIME");
 	status_line(hex, &status);
@@ -88,25 +110,9 @@ static int status_one(const struct cli *cli, const char *home,
 
 int cmd_keeper_status(struct cli *cli, struct err *err)
 {
-	struct vms_keeper_list list = { 0 };
 	json_t *keepers = json_array();
-	char home[PATH_MAX];
-	unsigned count = 0;
-	int first = 0, r = cli_home(cli, home, err);
+	int first = 0, r = each_keeper(cli, status_one, keepers, &first, err);
 
-	if (!r)
-		r = vms_keeper_list(home, &list, err);
-	for (size_t i = 0; !r && i < list.count; i++) {
-		char hex[2 * VMS_STORE_ID_SIZE + 1];
-		struct err why = { 0 };
-
-		hex_encode(hex, list.stores[i], VMS_STORE_ID_SIZE);
-		tell_failure(cli, hex,
-			     status_one(cli, home, list.stores[i], hex, keepers,
-					&count, &why),
-			     &why, &first);
-	}
-	vms_keeper_list_release(&list);
 	if (!r && cli_given(cli, OPT_JSON))
 		r = json_say(json_pack("{s:s, s:O}", "type", "keepers",
 				       "keepers", keepers),
@@ -175,26 +181,11 @@ static int check_id(const struct cli *cli, struct err *err)
 
 int cmd_keeper_stop(struct cli *cli, struct err *err)
 {
-	struct vms_keeper_list list = { 0 };
 	json_t *stopped = json_array();
-	char home[PATH_MAX];
-	int first = 0, r = cli_home(cli, home, err);
+	int first = 0, r = check_id(cli, err);
 
 	if (!r)
-		r = check_id(cli, err);
-	if (!r)
-		r = vms_keeper_list(home, &list, err);
-	for (size_t i = 0; !r && i < list.count; i++) {
-		char hex[2 * VMS_STORE_ID_SIZE + 1];
-		struct err why = { 0 };
-
-		hex_encode(hex, list.stores[i], VMS_STORE_ID_SIZE);
-		tell_failure(
-			cli, hex,
-			stop_one(cli, home, list.stores[i], hex, stopped, &why),
-			&why, &first);
-	}
-	vms_keeper_list_release(&list);
+		r = each_keeper(cli, stop_one, stopped, &first, err);
 	if (!r && !first && !json_array_size(stopped) &&
 	    cli->options.argument_count)
 		r = err_set(err, -ENOENT,

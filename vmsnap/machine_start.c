@@ -359,9 +359,7 @@ static void run_child(const struct start *start)
 {
 	static const char words[] = "kvm-agent: can't be started\n";
 	static const char full[] =
-		"kvm-agent: can't be started: too many open files for one "
-		"process (raise 'ulimit -n', or LimitNOFILE= of the "
-		"service)\n";
+		"kvm-agent: can't be started: " ERR_TOO_MANY_FILES "\n";
 	ssize_t n;
 
 	if (prepare_child(start))

@@ -50,13 +50,10 @@ int err_set(struct err *err, int code, const char *format, ...)
 	return code;
 }
 
-/* One that has an end to it which its usual words don't tell. */
 static const char *reason_of(int code, char *spare, size_t size)
 {
-	if (code == -EMFILE)
-		return "too many open files for one process (raise 'ulimit "
-		       "-n', or LimitNOFILE= of the service)";
-	return strerror_r(-code, spare, size);
+	return code == -EMFILE ? ERR_TOO_MANY_FILES
+			       : strerror_r(-code, spare, size);
 }
 
 int err_sys(struct err *err, int code, const char *format, ...)

@@ -23,6 +23,11 @@
 
 #define ERR_TEXT_MAX 768
 
+/* Of EMFILE: its usual words don't tell what to do. */
+#define ERR_TOO_MANY_FILES                                    \
+	"too many open files for one process (raise 'ulimit " \
+	"-n', or LimitNOFILE= of the service)"
+
 struct err {
 	int code;                /* 0 or -errno */
 	char text[ERR_TEXT_MAX]; /* one line, no newline; control characters
@@ -33,7 +38,7 @@ struct err {
 int err_set(struct err *err, int code, const char *format, ...)
 	__attribute__((format(printf, 3, 4)));
 
-/* As err_set(), and appends ": strerror(-code)". */
+/* As err_set(), and appends ": " and the system's words for the code. */
 int err_sys(struct err *err, int code, const char *format, ...)
 	__attribute__((format(printf, 3, 4)));
 

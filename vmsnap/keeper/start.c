@@ -91,9 +91,7 @@ static bool prepare_child(const struct start *start)
 static void run_child(const struct start *start)
 {
 	static const char words[] = "can't run it\n";
-	static const char full[] =
-		"too many open files for one process (raise 'ulimit -n', or "
-		"LimitNOFILE= of the service)\n";
+	static const char full[] = ERR_TOO_MANY_FILES "\n";
 	int ready = fcntl(start->fds[FD_READY], F_DUPFD_CLOEXEC, FD_COUNT);
 	ssize_t n;
 
